@@ -1,0 +1,55 @@
+# The two commands a newcomer needs are `make run` and `make test`. They ask for git, make and a
+# Python 3.11 to 3.14 with pip; everything else is brought into this folder (.tools, .venv, .state).
+SHELL := /bin/sh
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+
+export UV_CACHE_DIR ?= $(CURDIR)/.tools/uv-cache
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+export PATCHLINE_HOME ?= $(CURDIR)/.state
+export DAGSTER_HOME ?= $(PATCHLINE_HOME)/dagster
+export DAGSTER_DISABLE_TELEMETRY := yes
+export PYTHONUTF8 := 1
+
+UV := .tools/uv/bin/uv
+RUN := $(UV) run --frozen --no-sync
+
+.PHONY: help setup run test test-long lint types contracts dev example-real bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: .tools/ready ## Install everything into this folder
+
+$(UV):
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools/uv "uv==$(UV_VERSION)"
+
+.tools/ready: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+run: setup ## Run the example plan on the embedded defaults
+	$(RUN) patchline run examples/plans/modernise.yaml
+
+test: setup ## Run the tests
+	$(RUN) pytest -n auto
+
+lint: setup ## Formatting and lint rules
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+
+types: setup ## Static types
+	$(RUN) pyright
+
+contracts: setup ## Import contracts: which room may use which
+	$(RUN) lint-imports
+
+dev: setup ## Open the Dagster UI on this home
+	$(RUN) patchline dev
+
+example-real: setup ## Modernise a real third-party package
+	$(RUN) python examples/real/run.py
+
+clean: ## Remove everything that was installed or made here
+	rm -rf .tools .venv .state .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,225 @@
+"""What a task costs beyond its subprocesses: Dagster's multiprocess executor against `threaded`.
+
+A task appends a line to its own file (one subprocess) and is judged by `true` (another); at most 8
+run at once. The floor is the same subprocesses from a plain thread pool, measured in the same
+repetition and subtracted from each subject. Subjects take turns, so that a busy machine hurts all
+of them alike.
+
+    python benchmarks/executor/run.py --repetitions 3 --tasks 100
+
+prints a table, writes `results/<UTC time>.json` next to this file and puts the table into
+README.md. To compare something else, add a function `(tasks, empty folder) -> wall seconds` to
+SUBJECTS; it raises if the work was not done.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+HERE = Path(__file__).resolve().parent
+MAX_CONCURRENT = 8
+REQUIRED_RATIO = 20.0
+Subject = Callable[[int, Path], float]
+
+
+def work(file: Path) -> None:
+    """One task's subprocesses."""
+    subprocess.run(["sh", "-c", 'echo line >> "$1"', "sh", str(file)], check=True)
+    subprocess.run(["true"], check=True)
+
+
+def check_work(tasks: int, folder: Path) -> None:
+    """Raise RuntimeError unless every task did its work exactly once."""
+    done = [file.read_text() for file in folder.glob("task_*.txt")]
+    if done != ["line\n"] * tasks:
+        raise RuntimeError(f"{len(done)} of {tasks} tasks left a file, or one ran twice")
+
+
+def make_job(executor: str, tasks: int, folder: str) -> dg.JobDefinition:
+    """The graph under test; step processes rebuild it by this function's name."""
+    from pipeline_defs.executor import threaded_executor
+
+    executors = {"multiprocess": dg.multiprocess_executor, "threaded": threaded_executor}
+
+    @dg.op(out=dg.Out(dg.Nothing))
+    def task(context: dg.OpExecutionContext) -> None:
+        work(Path(folder) / f"{context.op_handle.name}.txt")
+
+    @dg.graph
+    def tasks_graph() -> None:
+        for number in range(tasks):
+            task.alias(f"task_{number}")()
+
+    return tasks_graph.to_job(executor_def=executors[executor])
+
+
+def dagster_subject(executor: str) -> Subject:
+    """Wall seconds of one run of the graph under an executor, on a fresh Dagster home."""
+
+    def measure(tasks: int, folder: Path) -> float:
+        job = dg.build_reconstructable_job(
+            "run",
+            "make_job",
+            # Dagster's annotation says a tuple of one.
+            (executor, tasks, str(folder)),  # pyright: ignore[reportArgumentType]
+            reconstructor_working_directory=str(HERE),
+        )
+        config = {"execution": {"config": {"max_concurrent": MAX_CONCURRENT}}}
+        quiet = {"telemetry": {"enabled": False}}
+        home = folder / "dagster"
+        home.mkdir()
+        with dg.DagsterInstance.local_temp(str(home), overrides=quiet) as instance:
+            started = time.perf_counter()
+            result = dg.execute_job(job, instance=instance, run_config=config)
+            seconds = time.perf_counter() - started
+        if not result.success:
+            raise RuntimeError(f"the {executor} run failed; its events are on stderr above")
+        check_work(tasks, folder)
+        return seconds
+
+    return measure
+
+
+def floor(tasks: int, folder: Path) -> float:
+    """The subprocesses alone, from a thread pool of the same width."""
+    files = [folder / f"task_{number}.txt" for number in range(tasks)]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(MAX_CONCURRENT) as pool:
+        list(pool.map(work, files))
+    seconds = time.perf_counter() - started
+    check_work(tasks, folder)
+    return seconds
+
+
+SUBJECTS: dict[str, Subject] = {
+    "multiprocess": dagster_subject("multiprocess"),
+    "threaded": dagster_subject("threaded"),
+}
+BASELINE = "multiprocess"
+
+
+def measured(subject: Subject, tasks: int) -> float:
+    """Wall seconds of a subject in a folder of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        return subject(tasks, Path(name))
+
+
+def repetition(counts: dict[str, int]) -> dict[str, dict[str, float]]:
+    """One turn of every subject, each with its own floor measured right before it."""
+    turn: dict[str, dict[str, float]] = {}
+    for name, tasks in counts.items():
+        bare, wall = measured(floor, tasks), measured(SUBJECTS[name], tasks)
+        turn[name] = {
+            "tasks": tasks,
+            "wall_s": wall,
+            "floor_s": bare,
+            "overhead_ms_per_task": (wall - bare) / tasks * 1000,
+        }
+    for values in turn.values():
+        values["ratio"] = (
+            turn[BASELINE]["overhead_ms_per_task"] / values["overhead_ms_per_task"]
+            if BASELINE in turn
+            else float("nan")
+        )
+    return turn
+
+
+def spread(values: list[float], digits: int) -> str:
+    """`median (lowest-highest)`."""
+    low, high = min(values), max(values)
+    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def table(record: dict[str, Any]) -> str:
+    """The Markdown that goes into README.md."""
+    about = record["environment"]
+    lines = [
+        f"Measured {record['measured_at']}: {len(record['repetitions'])} interleaved repetitions,"
+        f" dagster {about['dagster']}, Python {about['python']}, {about['cpus']} CPUs,"
+        f" load {about['load_before']} before. Median (lowest-highest).",
+        "",
+        "| subject | tasks | wall s | subprocess floor s | overhead ms a task | times less |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name in record["repetitions"][0]:
+        turns = [turn[name] for turn in record["repetitions"]]
+        columns = [("wall_s", 2), ("floor_s", 2), ("overhead_ms_per_task", 1), ("ratio", 1)]
+        cells = [spread([turn[key] for turn in turns], digits) for key, digits in columns]
+        lines.append(f"| {name} | {turns[0]['tasks']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write_readme(text: str) -> None:
+    """Replace what stands between the markers in README.md."""
+    readme, begin, end = HERE / "README.md", "<!-- results -->\n", "<!-- /results -->"
+    old = readme.read_text()
+    head, tail = old[: old.index(begin) + len(begin)], old[old.index(end) :]
+    readme.write_text(f"{head}\n{text}\n\n{tail}")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument(
+        "--baseline-tasks", type=int, help="fewer tasks for multiprocess: each takes seconds"
+    )
+    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--no-record", action="store_true", help="leave results and README alone")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, record, and judge: 0 if every other subject beats the baseline by enough."""
+    options = arguments()
+    counts: dict[str, int] = {name: options.tasks for name in options.subjects}
+    if BASELINE in counts and options.baseline_tasks:
+        counts[BASELINE] = options.baseline_tasks
+    now = datetime.now(UTC)
+    record: dict[str, Any] = {
+        "measured_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "max_concurrent": MAX_CONCURRENT,
+        "environment": {
+            "dagster": version("dagster"),
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "load_before": round(os.getloadavg()[0], 2),
+        },
+        "repetitions": [repetition(counts) for _ in range(options.repetitions)],
+    }
+    print(table(record))
+    if not options.no_record:
+        results = HERE / "results"
+        results.mkdir(exist_ok=True)
+        file = results / f"{now:%Y%m%dT%H%M%SZ}.json"
+        file.write_text(json.dumps(record, indent=2) + "\n")
+        write_readme(table(record))
+    ratios = {
+        name: statistics.median(turn[name]["ratio"] for turn in record["repetitions"])
+        for name in counts
+        if name != BASELINE and BASELINE in counts
+    }
+    short = {name: round(ratio, 1) for name, ratio in ratios.items() if ratio < REQUIRED_RATIO}
+    if short:
+        print(f"below the required {REQUIRED_RATIO:g} times: {short}", file=sys.stderr)
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

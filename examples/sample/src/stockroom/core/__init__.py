@@ -1,0 +1,1 @@
+"""Items, quantities and the rules about them."""

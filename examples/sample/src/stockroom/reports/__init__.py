@@ -1,0 +1,1 @@
+"""What a stock looks like to people."""

@@ -1,0 +1,1 @@
+"""Where a stock is kept between two runs."""

@@ -1,0 +1,1 @@
+"""Metrics, health and analytics over the state."""

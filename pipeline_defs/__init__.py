@@ -1,0 +1,1 @@
+"""From a plan to Dagster jobs, and the command line."""

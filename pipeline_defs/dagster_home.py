@@ -1,0 +1,46 @@
+"""DAGSTER_HOME inside the patchline home: where runs of the command line and of the UI meet."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from state.home import Home
+
+SETTINGS = """\
+# Dagster's instance settings for a patchline home; `patchline run` and `patchline dev` copy this
+# file to $DAGSTER_HOME when there is none.
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 10
+  pools:
+    granularity: op
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+run_retries:
+  enabled: false
+"""
+"""The content of the repository's `dagster.yaml`, so that an installed patchline has it too."""
+
+
+def prepare_dagster_home(home: Home) -> Path:
+    """Make the folder with its settings, and point this process and its children at it."""
+    folder = Path(os.environ.get("DAGSTER_HOME") or home.dagster).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "dagster.yaml"
+    if not settings.exists():
+        scratch = settings.with_suffix(f".{os.getpid()}.tmp")
+        scratch.write_text(SETTINGS, encoding="utf-8")
+        scratch.replace(settings)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    os.environ["PATCHLINE_HOME"] = str(home.root)
+    return folder
+
+
+def dagster_instance(home: Home) -> dg.DagsterInstance:
+    """The Dagster instance of a patchline home."""
+    prepare_dagster_home(home)
+    return dg.DagsterInstance.get()

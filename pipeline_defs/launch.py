@@ -1,0 +1,59 @@
+"""Executing a run in this process: the same job that the UI launches, without a daemon."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pipeline_defs.dagster_home import dagster_instance
+from pipeline_defs.jobs import build_job
+from pipeline_defs.revisions import Revision, open_revision
+from pipeline_defs.runs import RUN_TAG
+from state.home import Home
+
+LOCATION_TAG = {".dagster/repository": "__repository__@patchline"}
+"""Lists the run under the code location's job in the UI (see workspace.yaml)."""
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+
+def job_of_revision(path: str, source: str) -> dg.JobDefinition:
+    """The plan job of a revision file; step processes call this to rebuild the job."""
+    return build_job(open_revision(Path(path), source))
+
+
+def execute_run(
+    home: Home, revision: Revision, run_id: str, max_concurrent: int | None = None
+) -> bool:
+    """Execute an SSOT run to its end in this process.
+
+    Args:
+        home: the patchline home; Dagster's records go to its DAGSTER_HOME.
+        revision: the plan revision that the run follows.
+        run_id: the SSOT run, pending or to be resumed.
+        max_concurrent: how many tasks at the same time, instead of the plan's number.
+
+    Returns:
+        Whether Dagster calls it a success; the state has the facts.
+    """
+    for name in ("dagster", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    job = dg.build_reconstructable_job(
+        "pipeline_defs.launch",
+        "job_of_revision",
+        reconstructable_kwargs={"path": str(revision.path), "source": str(revision.source)},
+    )
+    run_config: dict[str, Any] = {"loggers": QUIET}
+    if max_concurrent:
+        run_config["execution"] = {"config": {"max_concurrent": max_concurrent}}
+    with (
+        dagster_instance(home) as instance,
+        dg.execute_job(
+            job,
+            instance=instance,
+            run_config=run_config,
+            tags={RUN_TAG: run_id, **LOCATION_TAG},
+            raise_on_error=False,
+        ) as result,
+    ):
+        return result.success

@@ -1,0 +1,1 @@
+"""The plan: model, loader and graph. Knows no Dagster."""

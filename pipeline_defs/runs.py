@@ -1,0 +1,164 @@
+"""From a launch to an SSOT run: preflight, the rows of a plan, and which run an op belongs to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from pipeline_defs.plan.model import Plan, Workstream
+from pipeline_defs.preflight import Fit, check_environment
+from pipeline_defs.revisions import Revision
+from state.errors import EntityNotFoundError
+from state.home import Home
+from state.store import StateStore
+from state.transaction import Transaction
+
+RUN_TAG = "patchline/run_id"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What somebody asked to run. Empty fields mean: as the plan says."""
+
+    revision: Revision
+    workstream: str | None = None
+    repo: str = ""
+    target: str = ""
+    base: str = ""
+
+
+def open_run(
+    store: StateStore, home: Home, launch: Launch, max_concurrent: int | None = None
+) -> Any:
+    """Check the environment and write the rows of a new run, pending, in one transaction.
+
+    Raises:
+        PlanError: a task that nobody would test.
+        PreflightError: the environment is not fit; nothing was written.
+    """
+    fit = check_environment(home, launch.revision, launch.repo, launch.base, launch.target)
+    with store.batch() as tx:
+        _register_phase(tx, launch.revision)
+        return _create_rows(tx, launch, fit, max_concurrent or launch.revision.plan.max_concurrent)
+
+
+def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: dg.DagsterRun) -> Any:
+    """The SSOT run that a Dagster run executes: the one its tag names, or a new one; running."""
+    run_id = dagster_run.tags.get(RUN_TAG)
+    run = store.get("run", run_id) if run_id else open_run(store, home, launch)
+    if run.state == "pending":
+        store.transition("run", run.run_id, "running", dagster_run_id=dagster_run.run_id)
+    elif run.dagster_run_id != dagster_run.run_id:
+        store.record("run", run.run_id, "resumed", dagster_run_id=dagster_run.run_id)
+    return store.get("run", run.run_id)
+
+
+def find_run(store: StateStore, dagster_run: dg.DagsterRun) -> Any:
+    """The SSOT run of a Dagster run whose `_start` has been.
+
+    A run that Dagster re-executes without `_start` goes on with its parent's SSOT run.
+
+    Raises:
+        EntityNotFoundError: no run of ours belongs to it.
+    """
+    for dagster_run_id in (dagster_run.run_id, dagster_run.parent_run_id):
+        rows = store.find("run", dagster_run_id=dagster_run_id) if dagster_run_id else []
+        if rows:
+            return rows[-1]
+    raise EntityNotFoundError("run", dagster_run.run_id)
+
+
+def _register_phase(tx: Transaction, revision: Revision) -> None:
+    try:
+        tx.get("phase", revision.phase_id)
+    except EntityNotFoundError:
+        tx.create(
+            "phase",
+            phase_id=revision.phase_id,
+            plan=revision.plan.plan,
+            sha256=revision.sha256,
+            title=revision.plan.title,
+            source=str(revision.source),
+            document=revision.path.read_text(encoding="utf-8"),
+        )
+
+
+def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int) -> Any:
+    plan = launch.revision.plan
+    run = tx.create(
+        "run",
+        phase_id=launch.revision.phase_id,
+        plan=plan.plan,
+        repo=str(fit.repository.root),
+        target=fit.target,
+        base_commit=fit.base_commit,
+        max_concurrent=max_concurrent,
+        metadata={
+            "skipped_satisfies": plan.policy.skipped_satisfies,
+            "workstream": launch.workstream,
+        },
+    )
+    chosen = [ws for ws in plan.workstreams if launch.workstream in (None, ws.id)]
+    skipped = _skipped(plan)
+    ids: dict[str, str] = {}
+    for position, ws in enumerate(chosen):
+        row = tx.create(
+            "workstream",
+            run_id=run.run_id,
+            slug=ws.id,
+            title=ws.title or ws.id,
+            position=position,
+            is_critical=ws.critical,
+            enabled=ws.enabled,
+        )
+        ids[ws.id] = row.ws_id
+        if ws.id in skipped:
+            reason = "disabled in the plan" if not ws.enabled else "needs a skipped workstream"
+            tx.transition("workstream", row.ws_id, "skipped", reason=reason)
+        else:
+            _create_tasks(tx, plan, ws, row.ws_id)
+    for ws in chosen:
+        needs = [other for other in ws.depends_on if other in ids]
+        for other in needs:
+            tx.add_dependency("workstream", ids[ws.id], ids[other])
+        if needs and ws.id not in skipped:
+            open_needs = [other for other in needs if other not in skipped]
+            if open_needs:
+                tx.transition("workstream", ids[ws.id], "blocked", blocked_by=open_needs)
+    return tx.get("run", run.run_id)
+
+
+def _skipped(plan: Plan) -> set[str]:
+    """Disabled workstreams, and what depends on them unless the plan lets it run (W5)."""
+    skipped = {ws.id for ws in plan.workstreams if not ws.enabled}
+    if plan.policy.skipped_satisfies:
+        return skipped
+    while True:
+        more = {ws.id for ws in plan.workstreams if skipped.intersection(ws.depends_on)} - skipped
+        if not more:
+            return skipped
+        skipped |= more
+
+
+def _create_tasks(tx: Transaction, plan: Plan, ws: Workstream, ws_id: str) -> None:
+    ids: dict[str, str] = {}
+    for position, task in enumerate(ws.tasks):
+        resolved = plan.resolve(ws, task)
+        row = tx.create(
+            "task",
+            workstream_id=ws_id,
+            slug=task.id,
+            title=task.title or task.prompt or task.id,
+            position=position,
+            is_critical=resolved.critical,
+            tool_id=resolved.tool_id,
+            max_retries=resolved.max_retries,
+            timeout_sec=resolved.timeout_sec,
+            capabilities=sorted(resolved.capabilities),
+        )
+        ids[task.id] = row.task_id
+    for task in ws.tasks:
+        for other in task.depends_on:
+            tx.add_dependency("task", ids[task.id], ids[other])
+        if task.depends_on:
+            tx.transition("task", ids[task.id], "blocked", blocked_by=list(task.depends_on))

@@ -1,0 +1,123 @@
+"""The Dagster face of the lower rooms: thin resources over plain classes.
+
+Opening one touches neither database nor git: both happen when an op first needs them.
+Source: design section 1, "Dagster resources".
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from resources.repository import Repository
+from resources.session import RunSession
+from resources.specs import RunSpec
+from resources.stopping import stop_signal
+from resources.workers import HEARTBEAT_SEC
+from state.home import Home
+from state.store import StateStore
+
+
+class StateMachineResource(dg.ConfigurableResource[Any]):
+    """The Dagster face of `StateStore`: enforces the transition rules, writes the SSOT tables."""
+
+    home: str = Field(description="The patchline home folder, absolute.")
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL of the state; the home's SQLite file by default."
+    )
+    _store: StateStore | None = PrivateAttr(default=None)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def place(self) -> Home:
+        """The home as paths."""
+        return Home.at(Path(self.home), self.database_url)
+
+    def store(self) -> StateStore:
+        """The store, opened at first use and closed with the run."""
+        with self._lock:
+            if self._store is None:
+                self._store = StateStore.open(self.place().database_url, events=self.place().events)
+            return self._store
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Close the store."""
+        del context
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+
+class GitRepositoryResource(dg.ConfigurableResource[Any]):
+    """Opens the repository of a run through the git gateway."""
+
+    def open(self, path: str, home: Home) -> Repository:
+        """The repository at `path`. Raises PreflightError when there is none."""
+        return Repository.open(Path(path), home.root)
+
+
+class WorkerPoolResource(dg.ConfigurableResource[Any]):
+    """The workers and sandboxes of a run in this process."""
+
+    heartbeat_sec: float = Field(
+        default=HEARTBEAT_SEC, gt=0, description="Seconds between heartbeats of a busy worker."
+    )
+
+
+class RunSessionResource(dg.ConfigurableResource[Any]):
+    """What the ops of one run share in this process; made when the first op asks for it."""
+
+    state: dg.ResourceDependency[StateMachineResource]
+    git: dg.ResourceDependency[GitRepositoryResource]
+    workers: dg.ResourceDependency[WorkerPoolResource]
+    _session: RunSession | None = PrivateAttr(default=None)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    @contextmanager
+    def yield_for_execution(
+        self, context: dg.InitResourceContext
+    ) -> Iterator["RunSessionResource"]:
+        """Close the session when the run's execution in this process ends."""
+        del context
+        try:
+            yield self
+        finally:
+            with self._lock:
+                session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+    def session(self, run: Any, dagster_run_id: str, spec: RunSpec) -> RunSession:
+        """The session of an SSOT run.
+
+        Args:
+            run: its row.
+            dagster_run_id: the Dagster run that executes it.
+            spec: the plan it follows.
+        """
+        with self._lock:
+            if self._session is None:
+                home = self.state.place()
+                self._session = RunSession(
+                    store=self.state.store(),
+                    home=home,
+                    repository=self.git.open(run.repo, home),
+                    run_id=run.run_id,
+                    spec=spec,
+                    interrupted=stop_signal(dagster_run_id),
+                    heartbeat_sec=self.workers.heartbeat_sec,
+                )
+            return self._session
+
+
+def default_resources(home: Home | None = None) -> dict[str, Any]:
+    """The resources of every patchline job, on the home that the environment names."""
+    home = home or Home.find()
+    state = StateMachineResource(home=str(home.root), database_url=home.database_url)
+    git, workers = GitRepositoryResource(), WorkerPoolResource()
+    session = RunSessionResource(state=state, git=git, workers=workers)
+    return {"state": state, "git": git, "workers": workers, "session": session}

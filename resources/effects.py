@@ -1,0 +1,91 @@
+"""What a patch really does: the effect set of two trees, read from git and never from patch text.
+
+Source: design section 4 step 5 and section 6 ("An effect is ...").
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from resources.repository import Repository
+
+CHANGES = {
+    "A": "added",
+    "M": "modified",
+    "D": "deleted",
+    "R": "renamed",
+    "C": "copied",
+    "T": "type_changed",
+}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One path that a patch changes.
+
+    Modes are git's octal spelling, `000000` for "not there"; blob ids are full object names.
+    """
+
+    path: str
+    change: str
+    old_path: str | None
+    old_mode: str
+    new_mode: str
+    old_blob: str
+    new_blob: str
+
+    def to_json(self) -> dict[str, str | None]:
+        """The pinned spelling: path, change, old_path, old_mode, new_mode."""
+        document = asdict(self)
+        return {k: document[k] for k in ("path", "change", "old_path", "old_mode", "new_mode")}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a patch changes, in lines and hunks; binary files count no lines."""
+
+    insertions: int
+    deletions: int
+    binaries: tuple[str, ...]
+
+
+def effects_between(repository: Repository, base: str, tree: str) -> tuple[Effect, ...]:
+    """The effects of going from commit or tree `base` to `tree`, renames found, in path order."""
+    done = repository.on_objects("diff-tree", "-r", "--raw", "-z", "-M", "--full-index", base, tree)
+    return tuple(_parse_raw(done.stdout))
+
+
+def _parse_raw(raw: bytes) -> Iterator[Effect]:
+    fields = iter(raw.decode("utf-8", "surrogateescape").split("\0"))
+    for head in fields:
+        if not head:
+            continue
+        old_mode, new_mode, old_blob, new_blob, status = head.removeprefix(":").split(" ")
+        path = next(fields)
+        old_path = None
+        if status[0] in "RC":
+            old_path, path = path, next(fields)
+        yield Effect(path, CHANGES[status[0]], old_path, old_mode, new_mode, old_blob, new_blob)
+
+
+def size_of(repository: Repository, base: str, tree: str) -> Size:
+    """Inserted and deleted lines and the binary paths between two trees."""
+    done = repository.on_objects("diff-tree", "-r", "--numstat", "-z", "--no-renames", base, tree)
+    insertions = deletions = 0
+    binaries: list[str] = []
+    for entry in done.stdout.decode("utf-8", "surrogateescape").split("\0"):
+        if not entry:
+            continue
+        added, removed, path = entry.split("\t", 2)
+        if added == "-":
+            binaries.append(path)
+        else:
+            insertions, deletions = insertions + int(added), deletions + int(removed)
+    return Size(insertions, deletions, tuple(binaries))
+
+
+def diff_text(repository: Repository, base: str, tree: str) -> bytes:
+    """The patch itself: full index lines and binary data, so that it applies exactly."""
+    return repository.on_objects(
+        *("diff-tree", "-r", "-p", "--binary", "--full-index", "-M"),
+        *("--no-ext-diff", "--no-textconv", "--no-color", base, tree),
+    ).stdout

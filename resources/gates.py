@@ -1,0 +1,181 @@
+"""Gates: commands from the plan that judge one exact tree by their exit code.
+
+Every execution is a row of `test_gates` (machine `test_gate`) that names the tree it ran on.
+Source: design section 4 step 7, decisions G1, G2, T4.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from resources.processes import ProcessResult, allowed_environment, run_process
+from resources.redaction import Redactor, declared_secrets
+from resources.specs import GateSpec
+from resources.tools import expand_command
+from resources.worktrees import Sandbox
+from state.store import StateStore
+
+TIMEOUT_EXIT_CODE = 124
+FEEDBACK_TAIL = 8000
+"""Characters of a failed gate's output that the next attempt is told."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the gates judge: a commit's tree, and whose it is (columns of the gate rows)."""
+
+    tree: str
+    head: str
+    run_id: str
+    workstream_id: str
+    role: str
+    task_id: str | None = None
+    ledger_id: str | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gates said: passed only if at least one ran and every blocking one passed (G2)."""
+
+    passed: bool
+    gate_ids: tuple[str, ...]
+    failures: tuple[str, ...]
+    feedback: str
+    stopped: bool = False
+
+
+def closure(names: Sequence[str], specs: Mapping[str, GateSpec]) -> tuple[str, ...]:
+    """The named gates with everything they depend on, dependencies first, each once."""
+    ordered: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in ordered:
+            for dependency in specs[name].depends_on:
+                visit(dependency)
+            ordered[name] = None
+
+    for name in names:
+        visit(name)
+    return tuple(ordered)
+
+
+class GateRunner:
+    """Runs gates in a sandbox and records every execution."""
+
+    def __init__(self, store: StateStore, specs: Mapping[str, GateSpec]) -> None:
+        self._store, self._specs = store, specs
+
+    def judge(
+        self, names: Sequence[str], subject: Subject, sandbox: Sandbox, stop: threading.Event
+    ) -> Verdict:
+        """Run the gates in order on exactly `subject.tree`; each starts from a clean checkout.
+
+        A gate whose dependency did not pass is recorded as BLOCKED and not run. An advisory gate
+        (`blocking: false`) is recorded and stops nobody.
+        """
+        passed: dict[str, bool] = {}
+        gate_ids: list[str] = []
+        failures: list[str] = []
+        texts: list[str] = []
+        for position, name in enumerate(closure(names, self._specs)):
+            spec = self._specs[name]
+            broken = [d for d in spec.depends_on if not passed[d]]
+            gate_id = self._open(name, spec, position, subject, broken)
+            gate_ids.append(gate_id)
+            if broken:
+                passed[name] = False
+                continue
+            result = self._run(gate_id, name, spec, subject, sandbox, stop)
+            good = result.exit_code in spec.expected_exit_codes and not result.timed_out
+            passed[name] = good and not result.stopped
+            if result.stopped:
+                reason = f"gate {name} was interrupted"
+                return Verdict(False, tuple(gate_ids), (reason,), reason, stopped=True)
+            if not good and spec.blocking:
+                failures.append(describe_failure(name, result))
+                texts.append(f"{failures[-1]}\n{result.output[-FEEDBACK_TAIL:]}".strip())
+        ran = bool(passed)
+        return Verdict(ran and not failures, tuple(gate_ids), tuple(failures), "\n\n".join(texts))
+
+    def _open(
+        self, name: str, spec: GateSpec, position: int, subject: Subject, broken: Sequence[str]
+    ) -> str:
+        """Record that a gate is about to run, or that it cannot because others did not pass."""
+        with self._store.batch() as tx:
+            row = tx.create(
+                "test_gate",
+                name=name,
+                gate_type=spec.type.value,
+                command=list(spec.command),
+                task_id=subject.task_id,
+                workstream_id=subject.workstream_id,
+                run_id=subject.run_id,
+                ledger_id=subject.ledger_id,
+                role=subject.role,
+                position=position,
+                tree=subject.tree,
+                depends_on=list(spec.depends_on),
+                expected_exit_codes=list(spec.expected_exit_codes),
+                timeout_sec=spec.timeout_sec,
+                blocking=spec.blocking,
+            )
+            if subject.task_id is not None:
+                tx.add_task_gate(subject.task_id, row.gate_id, subject.role)
+            if broken:
+                reason = f"did not pass: {', '.join(broken)}"
+                tx.transition("test_gate", row.gate_id, "BLOCKED", reason=reason)
+            else:
+                tx.transition("test_gate", row.gate_id, "RUNNING")
+        return row.gate_id
+
+    def _run(
+        self,
+        gate_id: str,
+        name: str,
+        spec: GateSpec,
+        subject: Subject,
+        sandbox: Sandbox,
+        stop: threading.Event,
+    ) -> ProcessResult:
+        extra = {"PATCHLINE_RUN": subject.run_id, "PATCHLINE_GATE": name} | spec.env
+        env = allowed_environment(allow=spec.env_allow, extra=extra)
+        values = {"worktree": str(sandbox.path), "task": subject.label}
+        sandbox.reset(subject.tree, subject.head)
+        result = run_process(
+            expand_command(spec.command, values, ()),
+            cwd=sandbox.path,
+            env=env,
+            timeout_sec=spec.timeout_sec,
+            stop=stop,
+            redact=Redactor(declared_secrets(env)),
+        )
+        self._record(gate_id, spec, result)
+        return result
+
+    def _record(self, gate_id: str, spec: GateSpec, result: ProcessResult) -> None:
+        exit_code = TIMEOUT_EXIT_CODE if result.timed_out else result.exit_code
+        good = exit_code in spec.expected_exit_codes and not result.timed_out
+        trigger = None
+        if result.timed_out:
+            trigger = "timeout_exceeded"
+        elif result.stopped:
+            good, trigger = False, "user_cancelled"
+        self._store.transition(
+            "test_gate",
+            gate_id,
+            "PASSED" if good else "FAILED",
+            trigger=trigger,
+            exit_code=exit_code,
+            timed_out=result.timed_out,
+            output=result.output,
+            output_bytes=result.output_bytes,
+            seconds=result.seconds,
+        )
+
+
+def describe_failure(name: str, result: ProcessResult) -> str:
+    """One line that says which gate failed and how."""
+    if result.timed_out:
+        return f"gate {name} ran into its deadline after {result.seconds:.1f} s"
+    return f"gate {name} failed with exit code {result.exit_code}"

@@ -1,0 +1,149 @@
+"""Landing: a patch becomes a commit on its workstream's branch, a workstream one on the target.
+
+One lander at a time works on a branch. It builds a candidate on the branch's present head, has it
+judged on exactly its tree, and moves the branch by compare-and-swap; what lands is what was
+judged, or nothing. Source: design section 4 steps 6 to 9.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from resources.checkouts import checkout_of, local_changes, move_forward
+from resources.repository import Conflict, GitError, Repository
+from state.errors import PatchlineError
+
+_locks: defaultdict[tuple[str, str], threading.RLock] = defaultdict(threading.RLock)
+_locks_guard = threading.Lock()
+
+
+@contextmanager
+def landing_turn(repository: Repository, branch: str) -> Iterator[None]:
+    """Wait for the turn to land on a branch; across processes the compare-and-swap decides."""
+    with _locks_guard:
+        lock = _locks[str(repository.git_dir), branch]
+    with lock:
+        yield
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What would land: a tree, the head it was built on, and the parents of its commit.
+
+    `commit` is set when the candidate is an existing commit (fast-forward).
+    """
+
+    tree: str
+    head: str | None
+    parents: tuple[str, ...]
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The branch moved while the candidate was judged; nothing landed."""
+
+    expected: str | None
+    found: str | None
+
+
+class LandedTreeMismatch(PatchlineError):
+    """The commit to land does not have the tree that was judged; it was not landed."""
+
+    code = "landed_tree_mismatch"
+
+
+def patch_candidate(
+    repository: Repository, head: str, base: str, tree: str, created_at: str
+) -> Candidate | Conflict:
+    """Three-way merge of a patch (`base` -> `tree`) onto `head`.
+
+    Args:
+        repository: where.
+        head: the branch's present head.
+        base: the commit that the patch was made on, an ancestor of `head`.
+        tree: the whole tree after the patch.
+        created_at: date of the intermediate commit that carries the patch into the merge.
+    """
+    if head == base:
+        return Candidate(tree, head, (head,))
+    carrier = repository.commit(tree, (base,), "patchline: patch\n", created_at)
+    merged = repository.merge(head, carrier)
+    if isinstance(merged, Conflict):
+        return merged
+    return Candidate(merged.tree, head, (head,))
+
+
+def merge_candidate(repository: Repository, target: str | None, tip: str) -> Candidate | Conflict:
+    """What the target branch becomes when a workstream's tip is merged: ff where possible."""
+    if target is None or repository.is_ancestor(target, tip):
+        return Candidate(repository.tree_of(tip), target, (), commit=tip)
+    merged = repository.merge(target, tip)
+    if isinstance(merged, Conflict):
+        return merged
+    return Candidate(merged.tree, target, (target, tip))
+
+
+def message_with_trailers(title: str, trailers: Mapping[str, str]) -> str:
+    """A commit message; the title becomes one line, so that no plan text can pose as a trailer."""
+    subject = " ".join(title.split()) or "patchline"
+    lines = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in trailers.items())
+    return f"{subject}\n\n{lines}\n"
+
+
+def land(repository: Repository, branch: str, candidate: Candidate, commit: str) -> Lost | None:
+    """Move a branch to the judged candidate's commit.
+
+    Returns:
+        None when it landed, Lost when the branch was elsewhere.
+
+    Raises:
+        LandedTreeMismatch: the commit's tree is not the judged one.
+    """
+    if repository.tree_of(commit) != candidate.tree:
+        raise LandedTreeMismatch(f"{commit} does not have the judged tree {candidate.tree}")
+    if repository.move_branch(branch, commit, candidate.head):
+        return None
+    return Lost(candidate.head, repository.branch_head(branch))
+
+
+def land_on_target(
+    repository: Repository, branch: str, candidate: Candidate, commit: str
+) -> Lost | None:
+    """Land on a branch that people use: a clean checkout of it moves along.
+
+    Raises:
+        LandedTreeMismatch: the commit's tree is not the judged one.
+        CheckoutBusy: the branch is checked out with local changes; nothing landed.
+        GitError: an untracked file is in the way of the checkout; the branch was taken back.
+    """
+    checkout = checkout_of(repository, branch) if candidate.head else None
+    if checkout is not None:
+        changed = local_changes(repository, checkout)
+        if changed:
+            raise CheckoutBusy(branch, str(checkout), changed)
+    lost = land(repository, branch, candidate, commit)
+    if lost is None and checkout is not None and candidate.head is not None:
+        try:
+            move_forward(repository, checkout, candidate.head, commit)
+        except GitError:
+            # Ref and checkout agree again, and nothing of the person's is lost.
+            repository.move_branch(branch, candidate.head, commit)
+            raise
+    return lost
+
+
+class CheckoutBusy(PatchlineError):
+    """The branch to land on is checked out with local changes."""
+
+    code = "checkout_busy"
+
+    def __init__(self, branch: str, checkout: str, changed: tuple[str, ...]) -> None:
+        self.branch, self.checkout, self.changed = branch, checkout, changed
+        named = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
+        super().__init__(
+            f"branch {branch} is checked out in {checkout} with local changes ({named}); "
+            f"commit or stash them"
+        )

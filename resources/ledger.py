@@ -1,0 +1,231 @@
+"""The life of a patch in the store: machine `patch_ledger` (decisions P1 to P5).
+
+Transitions that have no side effect between them share a transaction.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from resources.effects import Effect, Size
+from resources.patch_policy import Reason
+from state.store import StateStore
+from state.transaction import Transaction
+
+UNLANDED = ("created", "validated", "queued", "applied", "apply_failed", "verified")
+"""States of a patch that is neither on a branch nor at its end."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a tool made: a tree on a base, its diff and effects."""
+
+    base: str
+    tree: str
+    diff: bytes
+    effects: tuple[Effect, ...]
+    size: Size
+    tool_id: str
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A recorded patch and the ledger entry that it lives in now."""
+
+    ledger_id: str
+    patch_id: str
+    sha256: str
+    base: str
+    tree: str
+    created_at: str
+    workstream_id: str
+    task_id: str
+    token: str
+
+
+class PatchLedger:
+    """Records patches of one run. Every write carries the fencing token of its attempt."""
+
+    def __init__(self, store: StateStore, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
+
+    def record(
+        self,
+        artifact: Artifact,
+        reasons: Sequence[Reason],
+        *,
+        task_id: str,
+        workstream_id: str,
+        token: str,
+    ) -> Patch:
+        """Keep a patch and its verdict: accepted and queued, or quarantined with every reason."""
+        sha256 = hashlib.sha256(artifact.diff).hexdigest()
+        with self._store.batch() as tx:
+            row = tx.create(
+                "patch",
+                task_id=task_id,
+                sha256=sha256,
+                base_commit=artifact.base,
+                tree=artifact.tree,
+                diff=artifact.diff,
+                files=len(artifact.effects),
+                insertions=artifact.size.insertions,
+                deletions=artifact.size.deletions,
+                bytes=len(artifact.diff),
+                origin=artifact.tool_id,
+                effects=[effect.to_json() for effect in artifact.effects],
+            )
+            entry = self._create(tx, row.patch_id, task_id, workstream_id, token)
+            patch = Patch(
+                ledger_id=entry.ledger_id,
+                patch_id=row.patch_id,
+                sha256=sha256,
+                base=artifact.base,
+                tree=artifact.tree,
+                created_at=row.created_at,
+                workstream_id=workstream_id,
+                task_id=task_id,
+                token=token,
+            )
+            if reasons:
+                self._refuse(tx, patch.ledger_id, reasons, token)
+            else:
+                self._accept(tx, patch)
+        return patch
+
+    def refuse_unread(
+        self, reason: Reason, *, task_id: str, workstream_id: str, token: str
+    ) -> None:
+        """Quarantine changes that git never read: there is no patch to keep."""
+        with self._store.batch() as tx:
+            entry = self._create(tx, None, task_id, workstream_id, token)
+            self._refuse(tx, entry.ledger_id, (reason,), token)
+
+    def applied(self, patch: Patch, head: str, tree: str, apply: int) -> str:
+        """queued -> applied: the candidate on `head` has `tree`. Returns the audit event's id."""
+        return self._store.transition(
+            "patch_ledger",
+            patch.ledger_id,
+            "applied",
+            token=patch.token,
+            base_commit=head,
+            candidate_tree=tree,
+            apply_attempts=apply,
+        ).event_id
+
+    def conflict(self, patch: Patch, paths: Sequence[str], head: str) -> None:
+        """queued -> apply_failed -> quarantined, with the conflicting paths."""
+        reasons = [Reason("conflict", f"{path} conflicts with {head}", path) for path in paths]
+        text = f"conflict with {head[:12]} in {', '.join(paths)}"
+        with self._store.batch() as tx:
+            tx.transition(
+                "patch_ledger",
+                patch.ledger_id,
+                "apply_failed",
+                token=patch.token,
+                base_commit=head,
+                failure_reason=text,
+            )
+            tx.transition(
+                "patch_ledger",
+                patch.ledger_id,
+                "quarantined",
+                token=patch.token,
+                quarantine_reason=text,
+                reasons=[reason.to_json() for reason in reasons],
+            )
+
+    def gates_failed(self, patch: Patch, reason: str) -> None:
+        """applied -> quarantined."""
+        self._store.transition(
+            "patch_ledger",
+            patch.ledger_id,
+            "quarantined",
+            token=patch.token,
+            quarantine_reason=reason,
+        )
+
+    def verified(self, patch: Patch, commit: str, date: str) -> None:
+        """applied -> verified, recording the commit that is about to land (the intent)."""
+        self._store.transition(
+            "patch_ledger",
+            patch.ledger_id,
+            "verified",
+            token=patch.token,
+            tests_ok=True,
+            candidate_commit=commit,
+            commit_date=date,
+        )
+
+    def committed(self, patch: Patch, commit: str) -> None:
+        """verified -> committed, and the task with it: running -> validating -> completed."""
+        with self._store.batch() as tx:
+            tx.transition(
+                "patch_ledger", patch.ledger_id, "committed", token=patch.token, commit_sha=commit
+            )
+            tx.transition("task", patch.task_id, "validating", token=patch.token)
+            tx.transition("task", patch.task_id, "completed")
+
+    def requeue(self, patch: Patch, reason: str) -> Patch:
+        """The branch moved under a verified patch: its entry is dropped, a new one takes over."""
+        with self._store.batch() as tx:
+            tx.transition(
+                "patch_ledger", patch.ledger_id, "dropped", token=patch.token, reason=reason
+            )
+            entry = self._create(
+                tx, patch.patch_id, patch.task_id, patch.workstream_id, patch.token
+            )
+            renewed = replace(patch, ledger_id=entry.ledger_id)
+            self._accept(tx, renewed)
+        return renewed
+
+    def drop_queued(self, patch: Patch, reason: str) -> None:
+        """queued -> apply_failed -> dropped: it never found a head that stood still."""
+        with self._store.batch() as tx:
+            end_unlanded(tx, tx.get("patch_ledger", patch.ledger_id), reason)
+
+    def end_unlanded(self, tx: Transaction, task_id: str, reason: str) -> None:
+        """Bring every entry of a task that is half-way to an end."""
+        for entry in tx.find("patch_ledger", task_id=task_id):
+            if entry.state in UNLANDED:
+                end_unlanded(tx, entry, reason)
+
+    def _create(
+        self, tx: Transaction, patch_id: str | None, task_id: str, workstream_id: str, token: str
+    ) -> Any:
+        return tx.create(
+            "patch_ledger",
+            patch_id=patch_id,
+            task_id=task_id,
+            workstream_id=workstream_id,
+            run_id=self._run_id,
+            attempt_id=token,
+        )
+
+    def _refuse(
+        self, tx: Transaction, ledger_id: str, reasons: Sequence[Reason], token: str
+    ) -> None:
+        tx.transition(
+            "patch_ledger",
+            ledger_id,
+            "quarantined",
+            token=token,
+            quarantine_reason="; ".join(f"{r.code}: {r.message}" for r in reasons[:10]),
+            reasons=[reason.to_json() for reason in reasons],
+        )
+
+    def _accept(self, tx: Transaction, patch: Patch) -> None:
+        flags: dict[str, Any] = dict.fromkeys(("format_ok", "scope_ok", "constraints_ok"), True)
+        tx.transition("patch_ledger", patch.ledger_id, "validated", token=patch.token, **flags)
+        tx.transition("patch_ledger", patch.ledger_id, "queued", token=patch.token)
+
+
+def end_unlanded(tx: Transaction, entry: Any, reason: str) -> None:
+    """Bring one half-way entry to its legal end: quarantined where it can be, or dropped."""
+    if entry.state == "queued":
+        tx.transition("patch_ledger", entry.ledger_id, "apply_failed", failure_reason=reason)
+    if entry.state in ("queued", "apply_failed", "verified"):
+        tx.transition("patch_ledger", entry.ledger_id, "dropped", reason=reason)
+    else:
+        tx.transition("patch_ledger", entry.ledger_id, "quarantined", quarantine_reason=reason)

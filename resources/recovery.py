@@ -1,0 +1,134 @@
+"""Taking over a run whose process is gone: git says what happened, the state follows.
+
+Source: design section 4 step 1 and "Failure", section 6 ("`resume RUN` starts at once"),
+decisions K2, T5.
+"""
+
+import os
+import socket
+from typing import Any
+
+import psutil
+
+from resources.ledger import UNLANDED, end_unlanded
+from resources.repository import Repository
+from resources.workers import process_started_at
+from resources.worktrees import discard_sandbox
+from state.errors import PreflightError
+from state.home import Home
+from state.machines import MACHINES
+from state.store import StateStore
+from state.transaction import Transaction
+
+KILLED_EXIT_CODE = -9
+WORKER_ENDED = MACHINES["worker"].terminal
+SANDBOX_ENDED = MACHINES["uet_worker"].terminal
+
+
+class Recovery:
+    """Repairs what a process that died left half-way in one run. Idempotent."""
+
+    def __init__(self, store: StateStore, home: Home, repository: Repository, run_id: str) -> None:
+        self._store, self._home = store, home
+        self._repository, self._run_id = repository, run_id
+
+    def refuse_if_alive(self) -> None:
+        """Raise PreflightError when a live process is working on the run."""
+        for worker in self._workers():
+            if worker.pid != os.getpid() and is_alive(worker):
+                raise PreflightError(
+                    f"run {self._run_id} is being executed by process {worker.pid}",
+                    hint="wait for it, or stop it with Ctrl-C, then resume",
+                )
+
+    def take_over(self) -> None:
+        """Fence every worker of the run that is not of this process, and clean up after it."""
+        self.refuse_if_alive()
+        kill_leftovers(self._run_id)
+        for worker in self._workers():
+            if not is_alive(worker):
+                self._fence(worker)
+        for sandbox in self._store.find("uet_worker", run_id=self._run_id):
+            if sandbox.state not in SANDBOX_ENDED:
+                self._store.transition(
+                    "uet_worker", sandbox.worker_id, "TERMINATED", reason="its process is gone"
+                )
+            discard_sandbox(self._home.worktrees, sandbox.worker_id)
+        self._end_gates()
+
+    def abandon_dead_attempt(self, task_id: str) -> None:
+        """Roll a running task back when the worker that ran it is dead (step 1)."""
+        task = self._store.get("task", task_id)
+        if task.state == "running" and task.worker_id is not None:
+            worker = self._store.get("worker", task.worker_id)
+            if worker.state not in WORKER_ENDED and not is_alive(worker):
+                self._fence(worker)
+
+    def _workers(self) -> list[Any]:
+        rows = self._store.find("worker", run_id=self._run_id)
+        return [row for row in rows if row.state not in WORKER_ENDED]
+
+    def _fence(self, worker: Any) -> None:
+        """Shut a dead worker down; its task leaves running in the same transaction (K2)."""
+        with self._store.batch() as tx:
+            for task in tx.find("task", worker_id=worker.worker_id, state="running"):
+                self._roll_back(tx, task)
+            tx.transition("worker", worker.worker_id, "shutdown", reason="its process is gone")
+
+    def _roll_back(self, tx: Transaction, task: Any) -> None:
+        for entry in tx.find("patch_ledger", task_id=task.task_id):
+            if entry.state == "verified" and self._has_landed(tx, entry):
+                commit = entry.candidate_commit
+                tx.transition("patch_ledger", entry.ledger_id, "committed", commit_sha=commit)
+                tx.transition("task", task.task_id, "validating", reason="found on its branch")
+                tx.transition("task", task.task_id, "completed")
+                return
+            if entry.state in UNLANDED:
+                end_unlanded(tx, entry, "the process died")
+        reason = f"worker {task.worker_id} is gone"
+        columns: dict[str, Any] = {"trigger": "worker_lost", "reason": reason}
+        if task.retry_count < task.max_retries:
+            columns |= {"next_attempt_at": self._store.now()}
+            tx.transition("task", task.task_id, "retrying", **columns)
+        else:
+            tx.transition("task", task.task_id, "failed", **columns)
+
+    def _has_landed(self, tx: Transaction, entry: Any) -> bool:
+        """Whether git has the entry's commit on its workstream's branch: git decides."""
+        branch = tx.get("workstream", entry.workstream_id).branch
+        head = self._repository.branch_head(branch) if branch else None
+        return bool(
+            head
+            and entry.candidate_commit
+            and self._repository.resolve(entry.candidate_commit)
+            and self._repository.is_ancestor(entry.candidate_commit, head)
+        )
+
+    def _end_gates(self) -> None:
+        for gate in self._store.find("test_gate", run_id=self._run_id, state="RUNNING"):
+            self._store.transition(
+                "test_gate",
+                gate.gate_id,
+                "FAILED",
+                exit_code=KILLED_EXIT_CODE,
+                reason="its process is gone",
+            )
+
+
+def is_alive(worker: Any) -> bool:
+    """Whether the process of a worker row lives; one on another machine counts as alive."""
+    if worker.host != socket.gethostname():
+        return True
+    started = process_started_at(worker.pid) if worker.pid else None
+    return started is not None and abs(started - float(worker.pid_started_at)) < 1.0
+
+
+def kill_leftovers(run_id: str) -> None:
+    """Kill what tools and gates of a dead process left running: they carry the run in their env."""
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in mine and process.environ().get("PATCHLINE_RUN") == run_id:
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue

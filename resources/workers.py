@@ -1,0 +1,174 @@
+"""Orchestration workers of one run in this process: who executes a task, and that it is alive.
+
+Source: design section 4 step 2, decisions K1 to K4.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+
+from state.errors import PatchlineError
+from state.store import StateStore
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SEC = 60.0
+TICK_SEC = 0.05
+"""How soon an interrupt of the run reaches the tools."""
+LOOK_SEC = 1.0
+"""How often we look whether a claim is still ours; a cancelled task's tool dies this soon."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A task that a worker of ours is executing.
+
+    Attributes:
+        token: the attempt id, the fencing token of every later write (decisions T9).
+        attempt: number of the attempt, from 1.
+        stop: set when the attempt must end: the run was interrupted, or the claim was lost.
+    """
+
+    task_id: str
+    worker_id: str
+    token: str
+    attempt: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class WorkerPool:
+    """Workers that grow on demand up to one for each thread that claims. Thread-safe.
+
+    Args:
+        store: the state.
+        run_id: the run they work for.
+        capabilities: what they can do.
+        interrupted: set when the whole run must stop here.
+        heartbeat_sec: seconds between heartbeats; the first is sent at once.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        run_id: str,
+        capabilities: frozenset[str],
+        interrupted: threading.Event,
+        heartbeat_sec: float = HEARTBEAT_SEC,
+    ) -> None:
+        self._store, self._run_id, self._capabilities = store, run_id, capabilities
+        self._interrupted, self._heartbeat_sec = interrupted, heartbeat_sec
+        self._idle: list[str] = []
+        self._claims: dict[str, Claim] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="patchline-workers", daemon=True)
+        self._watcher.start()
+
+    @contextmanager
+    def claim(self, task_id: str) -> Iterator[Claim | None]:
+        """Claim a queued task for the duration of a block; None when another was faster."""
+        worker_id = self._take_idle() or self._spawn()
+        won = self._store.claim_task(worker_id, task_id=task_id, capabilities=self._capabilities)
+        if won is None:
+            self._give_back(worker_id)
+            yield None
+            return
+        claim = Claim(task_id, worker_id, won.token, won.attempt)
+        with self._lock:
+            self._claims[claim.token] = claim
+        if self._interrupted.is_set():
+            claim.stop.set()
+        try:
+            self._store.heartbeat(worker_id, token=claim.token)
+            yield claim
+        finally:
+            with self._lock:
+                del self._claims[claim.token]
+            self._release(worker_id)
+
+    def close(self) -> None:
+        """Shut the idle workers down and end the watcher."""
+        self._closed.set()
+        self._watcher.join(timeout=10)
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker_id in idle:
+            self._store.transition("worker", worker_id, "shutdown")
+
+    def _take_idle(self) -> str | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _give_back(self, worker_id: str) -> None:
+        with self._lock:
+            self._idle.append(worker_id)
+
+    def _spawn(self) -> str:
+        with self._store.batch() as tx:
+            row = tx.create(
+                "worker",
+                run_id=self._run_id,
+                capabilities=sorted(self._capabilities),
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                pid_started_at=process_started_at(os.getpid()),
+            )
+            tx.transition("worker", row.worker_id, "idle")
+        return row.worker_id
+
+    def _release(self, worker_id: str) -> None:
+        """Make a worker idle again, unless somebody has shut it down meanwhile (fencing)."""
+        row = self._store.get("worker", worker_id)
+        if row.state == "busy":
+            self._store.transition(
+                "worker", worker_id, "idle", expected_version=row.version, task_id=None
+            )
+            self._give_back(worker_id)
+
+    def _watch(self) -> None:
+        """Every tick: pass an interrupt on; now and then heartbeats and a look at the claims."""
+        last_beat = last_look = time.monotonic()
+        while not self._closed.wait(TICK_SEC):
+            with self._lock:
+                claims = list(self._claims.values())
+            if self._interrupted.is_set():
+                for claim in claims:
+                    claim.stop.set()
+                continue
+            now = time.monotonic()
+            beat, look = now - last_beat >= self._heartbeat_sec, now - last_look >= LOOK_SEC
+            if beat or look:
+                last_beat, last_look = (now if beat else last_beat), now
+                for claim in claims:
+                    self._look_after(claim, beat)
+
+    def _look_after(self, claim: Claim, beat: bool) -> None:
+        """Heartbeat and liveness of one claim; trouble is logged, the next round tries again."""
+        try:
+            if beat:
+                self._store.heartbeat(claim.worker_id, token=claim.token)
+            elif self._store.get("task", claim.task_id).token != claim.token:
+                claim.stop.set()
+        except PatchlineError as error:
+            log.warning("worker %s: heartbeat refused: %s", claim.worker_id, error)
+            claim.stop.set()
+        except Exception:
+            log.exception("worker %s: heartbeat failed, trying again", claim.worker_id)
+
+
+def process_started_at(pid: int) -> float | None:
+    """When a process started (seconds since the epoch), or None when it is gone.
+
+    Together with the pid it names one process for good: pids are used again.
+    """
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None

@@ -1,0 +1,203 @@
+"""A workstream from its branch to the target: open, validate the merge, land it.
+
+Source: design section 4 step 9, decisions W2, W5, W6, W8.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from resources.gates import Subject, Verdict
+from resources.landing import (
+    Candidate,
+    CheckoutBusy,
+    Lost,
+    land_on_target,
+    landing_turn,
+    merge_candidate,
+    message_with_trailers,
+)
+from resources.repository import Conflict, GitError
+from resources.session import RunSession
+from resources.specs import WorkstreamSpec
+from state.machines import MACHINES
+
+MAX_TARGET_MOVES = 20
+ENDED = MACHINES["workstream"].terminal
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The workstream is on the target; `commit` is what the target got, None for no change."""
+
+    commit: str | None
+
+
+@dataclass(frozen=True)
+class NotLanded:
+    """The workstream ended, or stops here, without touching the target."""
+
+    state: str
+    reason: str
+    interrupted: bool = False
+
+
+class WorkstreamPath:
+    """Opens and lands the workstreams of one run; used by many threads at once."""
+
+    def __init__(self, session: RunSession) -> None:
+        self._session, self._store = session, session.store
+        self._repository = session.repository
+
+    # -- open --------------------------------------------------------------------------------------
+
+    def open(self, ws_id: str) -> bool:
+        """Make the branch and say ready. Idempotent.
+
+        Returns:
+            Whether its tasks may run.
+        """
+        self._session.progress.settle()
+        row = self._store.get("workstream", ws_id)
+        if row.state in ENDED:
+            return False
+        if row.state in ("planned", "blocked"):
+            base = row.base_commit or self._base(row)
+            if isinstance(base, Conflict):
+                paths = ", ".join(base.paths)
+                self._session.progress.cancel_workstream(
+                    ws_id, f"its dependencies conflict with each other in {paths}"
+                )
+                return False
+            branch = f"patchline/{self._session.run_id}/{row.slug}"
+            self._store.update("workstream", ws_id, branch=branch, base_commit=base)
+            if self._repository.branch_head(branch) is None:
+                self._repository.move_branch(branch, base, None)
+            self._store.transition("workstream", ws_id, "ready")
+        return True
+
+    def _base(self, row: Any) -> str | Conflict:
+        """Where the branch starts: the run's base, or the work of its dependencies, merged.
+
+        Taken from the dependencies' own branches and not from the target, so that the same plan
+        on the same base gives the same trees, whichever workstream happens to land first.
+        """
+        run = self._store.get("run", self._session.run_id)
+        base = run.base_commit
+        for dependency in self._session.dependencies_of(row.ws_id):
+            tip = dependency.head_commit
+            if tip is None or self._repository.is_ancestor(tip, base):
+                continue
+            if self._repository.is_ancestor(base, tip):
+                base = tip
+                continue
+            merged = self._repository.merge(base, tip)
+            if isinstance(merged, Conflict):
+                return merged
+            message = message_with_trailers(
+                f"Start {row.slug} on {dependency.slug}", {"Patchline-Run": run.run_id}
+            )
+            base = self._repository.commit(merged.tree, (base, tip), message, run.created_at)
+        return base
+
+    # -- land --------------------------------------------------------------------------------------
+
+    def land(self, ws_id: str, spec: WorkstreamSpec) -> Landed | NotLanded:
+        """Validate the merge with the target and land it. Idempotent."""
+        self._session.progress.settle()
+        row = self._store.get("workstream", ws_id)
+        if row.state == "completed":
+            return Landed(row.merge_commit)
+        if row.state not in ENDED and self._session.interrupted.is_set():
+            return NotLanded(row.state, "interrupted", interrupted=True)
+        if row.state in ("ready", "executing") and not self._validating(row):
+            row = self._store.get("workstream", ws_id)
+        if row.state in ENDED or row.state in ("planned", "blocked", "ready"):
+            return NotLanded(row.state, row.reason or row.state)
+        result = self._validate(ws_id, spec)
+        self._session.progress.settle()
+        return result
+
+    def _validating(self, row: Any) -> bool:
+        """executing -> validating, when all tasks are done (decisions W2, W6)."""
+        proposal = self._session.progress.derive(row.ws_id)
+        if proposal is None or proposal.state != "validating":
+            return False
+        if row.state == "ready":  # every task was cancelled or done before any ran here
+            self._store.transition("workstream", row.ws_id, "executing")
+        head = self._repository.branch_head(row.branch)
+        self._store.transition("workstream", row.ws_id, "validating", head_commit=head)
+        return True
+
+    def _validate(self, ws_id: str, spec: WorkstreamSpec) -> Landed | NotLanded:
+        row = self._store.get("workstream", ws_id)
+        target = self._store.get("run", self._session.run_id).target
+        try:
+            with landing_turn(self._repository, target):
+                for _ in range(MAX_TARGET_MOVES):
+                    result = self._try_to_land(row, spec, target)
+                    if not isinstance(result, Lost):
+                        return result
+            reason = f"{target} moved during each of {MAX_TARGET_MOVES} merges"
+        except (CheckoutBusy, GitError) as error:
+            reason = str(error)
+        return self._failed(ws_id, reason)
+
+    def _try_to_land(
+        self, row: Any, spec: WorkstreamSpec, target: str
+    ) -> Landed | NotLanded | Lost:
+        tip = row.head_commit
+        head = self._repository.branch_head(target)
+        if tip == row.base_commit or (head and self._repository.is_ancestor(tip, head)):
+            return self._completed(row, None if tip == row.base_commit else row.merge_commit)
+        candidate = merge_candidate(self._repository, head, tip)
+        if isinstance(candidate, Conflict):
+            paths = ", ".join(candidate.paths)
+            return self._failed(row.ws_id, f"conflict with {target} in {paths}")
+        verdict = self._judge(row, spec, candidate, tip)
+        if verdict.stopped:
+            return NotLanded("validating", "interrupted", interrupted=True)
+        if not verdict.passed:
+            reason = "; ".join(verdict.failures) or "no gate judged the merge"
+            return self._failed(row.ws_id, reason)
+        commit = candidate.commit or self._merge_commit(row, spec, candidate)
+        self._store.update("workstream", row.ws_id, merge_commit=commit)  # the intent
+        lost = land_on_target(self._repository, target, candidate, commit)
+        return lost or self._completed(row, commit)
+
+    def _judge(self, row: Any, spec: WorkstreamSpec, candidate: Candidate, tip: str) -> Verdict:
+        """The gates' word on the merge."""
+        subject = Subject(
+            tree=candidate.tree,
+            head=tip,
+            run_id=self._session.run_id,
+            workstream_id=row.ws_id,
+            role="workstream",
+            label=spec.id,
+        )
+        stop = self._session.interrupted
+        with self._session.sandboxes.lease(None) as sandbox:
+            return self._session.gates.judge(spec.gates, subject, sandbox, stop)
+
+    def _merge_commit(self, row: Any, spec: WorkstreamSpec, candidate: Candidate) -> str:
+        trailers = {"Patchline-Run": self._session.run_id}
+        message = message_with_trailers(f"Merge workstream {spec.id}: {spec.title}", trailers)
+        return self._repository.commit(
+            candidate.tree,
+            candidate.parents,
+            message,
+            self._store.get("run", row.run_id).created_at,
+        )
+
+    def _completed(self, row: Any, commit: str | None) -> Landed:
+        with self._store.batch() as tx:
+            tx.transition("workstream", row.ws_id, "completed", merge_commit=commit)
+            if commit is not None:
+                tx.update("run", row.run_id, head_commit=commit)
+        tip = self._repository.branch_head(row.branch)
+        if tip is not None:
+            self._repository.delete_branch(row.branch, tip)
+        return Landed(commit)
+
+    def _failed(self, ws_id: str, reason: str) -> NotLanded:
+        self._session.progress.end_workstream(ws_id, reason, "validation_failed")
+        return NotLanded("failed", reason)

@@ -1,0 +1,1 @@
+"""Watchers over the state: Dagster sensors."""

@@ -1,0 +1,105 @@
+"""Claiming a task: it starts, its worker is busy, an attempt begins: all in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from state.errors import OptimisticLockError, TaskAlreadyAssignedError
+from state.machines import MACHINES
+from state.schema import runs, tasks, workstreams
+
+if TYPE_CHECKING:
+    from state.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task that a worker now holds. `token` fences every later write of this attempt."""
+
+    task_id: str
+    token: str
+    attempt: int
+
+
+def claim(
+    tx: Transaction,
+    worker_id: str,
+    *,
+    task_id: str | None,
+    capabilities: frozenset[str],
+    workstream_id: str | None,
+) -> Claim | None:
+    """Take a queued task for an idle worker: queued -> running, idle -> busy.
+
+    The worker's capabilities are its row's and those given; a task is taken only when they cover
+    what it needs. Tasks of held or ended runs are not handed out, a worker of one run takes only that
+    run's, and a worker that is draining or already holds a task takes none.
+
+    Returns:
+        The claim, or None when there is nothing to take or another took it first.
+
+    Raises:
+        EntityNotFoundError: no such worker, or no such task.
+        TaskAlreadyAssignedError: the named task is held by another worker.
+    """
+    worker = tx.get("worker", worker_id)
+    if task_id is not None:
+        named = tx.get("task", task_id)
+        if named.state == "running" and named.worker_id != worker_id:
+            raise TaskAlreadyAssignedError(task_id, named.worker_id)
+    if worker.state != "idle" or worker.drain or _holds_a_task(tx, worker_id):
+        return None
+    skills = capabilities | set(worker.capabilities)
+    for candidate in _queued(tx, worker.run_id, task_id, workstream_id):
+        if skills.issuperset(candidate.capabilities):
+            return _take(tx, worker_id, candidate)
+    return None
+
+
+def _holds_a_task(tx: Transaction, worker_id: str) -> bool:
+    """A worker that recovered from silence is idle while its task still runs (decisions K2)."""
+    query = select(tasks.c.task_id).where(tasks.c.worker_id == worker_id).limit(1)
+    return tx.connection.execute(query).first() is not None
+
+
+def _queued(
+    tx: Transaction, run_id: str | None, task_id: str | None, workstream_id: str | None
+) -> list[Any]:
+    query = (
+        select(tasks.c.task_id, tasks.c.version, tasks.c.capabilities)
+        .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
+        .join(runs, runs.c.run_id == workstreams.c.run_id)
+        .where(
+            tasks.c.state == "queued",
+            runs.c.held.is_(False),
+            runs.c.state.not_in(sorted(MACHINES["run"].terminal)),
+        )
+        .order_by(workstreams.c.position, tasks.c.position, tasks.c.created_at, tasks.c.task_id)
+    )
+    if run_id is not None:
+        query = query.where(runs.c.run_id == run_id)
+    if task_id is not None:
+        query = query.where(tasks.c.task_id == task_id)
+    if workstream_id is not None:
+        query = query.where(tasks.c.workstream_id == workstream_id)
+    return list(tx.connection.execute(query).all())
+
+
+def _take(tx: Transaction, worker_id: str, candidate: Any) -> Claim | None:
+    try:
+        record = tx.transition(
+            "task",
+            candidate.task_id,
+            "running",
+            expected_version=candidate.version,
+            worker_id=worker_id,
+        )
+    except OptimisticLockError:
+        # Only where the database lets others write meanwhile: then it was theirs.
+        return None
+    tx.transition("worker", worker_id, "busy", task_id=candidate.task_id)
+    about = record.metadata
+    return Claim(candidate.task_id, about["attempt_id"], about["attempt"])

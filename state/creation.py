@@ -1,0 +1,61 @@
+"""Completing a new row: its key, its times, its initial state and where it belongs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from state.clock_and_ids import IdSource
+from state.entities import Kind
+from state.errors import GuardNotSatisfied, InvalidTransitionError, StoreUsageError
+from state.facts import MANAGED
+from state.machines import NONE_STATE
+from state.settings import Settings
+
+_STORE_WRITTEN = frozenset({"version", "updated_at"})
+_WITH_CONTEXT = frozenset({"patch_ledger", "test_gate"})
+
+
+def complete(
+    connection: Connection, settings: Settings, kind: Kind, given: Mapping[str, Any], now: str
+) -> dict[str, Any]:
+    """The values of a new row; ledger entries and gates get the run and workstream of their task.
+
+    Raises:
+        StoreUsageError: a column was given that the store itself writes.
+        GuardNotSatisfied: the key cannot be made up and is missing.
+        InvalidTransitionError: a state was given that is not the initial one.
+    """
+    values = dict(given)
+    taken = (MANAGED.get(kind.name, frozenset[str]()) | _STORE_WRITTEN) & values.keys()
+    if taken:
+        raise StoreUsageError(
+            f"The store itself writes {', '.join(sorted(taken))} of a {kind.name}. Leave it out."
+        )
+    if kind.name == "task_attempt":
+        raise StoreUsageError("An attempt begins when its task does: claim the task.")
+    if values.get(kind.key) is None:
+        values[kind.key] = _new_key(settings.ids, kind, values)
+    if values.get("created_at") is None:
+        values["created_at"] = now
+    if kind.machine is not None:
+        initial = kind.machine.initial
+        if values.setdefault("state", initial) != initial:
+            raise InvalidTransitionError(
+                kind.name, values[kind.key], NONE_STATE, values["state"], (initial,)
+            )
+        values.update(version=1, updated_at=max(values["created_at"], now))
+    if "heartbeat_at" in kind.columns:
+        values.setdefault("heartbeat_at", values["created_at"])
+    if kind.name in _WITH_CONTEXT:
+        context = settings.contexts.find(connection, kind.name, values)
+        values.update(workstream_id=context.workstream_id, run_id=context.run_id)
+    return values
+
+
+def _new_key(ids: IdSource, kind: Kind, values: Mapping[str, Any]) -> str:
+    if kind.prefix:
+        return ids.new(kind.prefix)
+    if kind.name == "phase" and values.get("plan") and values.get("sha256"):
+        return f"{values['plan']}@{values['sha256'][:12]}"
+    raise GuardNotSatisfied(kind.name, "(new)", "created", (kind.key,))

@@ -1,0 +1,117 @@
+"""What kinds of rows the store keeps: the eight machines, and three kinds without states."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table
+
+from state import schema
+from state.clock_and_ids import parse_timestamp, timestamp
+from state.errors import StoreUsageError
+from state.facts import IDENTITY, MANAGED
+from state.machines import MACHINES, StateMachine
+
+_PREFIXES = {
+    "run": "run_",
+    "workstream": "ws_",
+    "task": "task_",
+    "worker": "wkr_",
+    "uet_worker": "uet_",
+    "patch_ledger": "led_",
+    "test_gate": "gate_",
+    "circuit_breaker": "",
+}
+_ALWAYS_STORE_WRITTEN = frozenset({"state", "version", "updated_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of row: its table, key and, for the eight with states, its machine.
+
+    `prefix` is what made-up ids begin with; empty when the caller must name the row.
+    """
+
+    name: str
+    table: Table
+    key: str
+    prefix: str
+    machine: StateMachine | None
+    columns: frozenset[str]
+    fixed: frozenset[str]
+    immutable: bool = False
+
+    def machine_of(self) -> StateMachine:
+        """Its machine.
+
+        Raises:
+            StoreUsageError: rows of this kind have no states.
+        """
+        if self.machine is None:
+            raise StoreUsageError(f"A {self.name} has no states, so it cannot change state.")
+        return self.machine
+
+
+def _kind(name: str, table: Table, key: str, prefix: str, *, immutable: bool = False) -> Kind:
+    fixed = IDENTITY.get(name, frozenset[str]()) | MANAGED.get(name, frozenset[str]())
+    return Kind(
+        name=name,
+        table=table,
+        key=key,
+        prefix=prefix,
+        machine=MACHINES.get(name),
+        columns=frozenset(table.c.keys()),
+        fixed=fixed | _ALWAYS_STORE_WRITTEN | {key, "created_at"},
+        immutable=immutable,
+    )
+
+
+KINDS: Mapping[str, Kind] = {
+    **{
+        name: _kind(name, schema.METADATA.tables[one.table], one.key, _PREFIXES[name])
+        for name, one in MACHINES.items()
+    },
+    "phase": _kind("phase", schema.phases, "phase_id", "", immutable=True),
+    "patch": _kind("patch", schema.patches, "patch_id", "patch_", immutable=True),
+    "task_attempt": _kind("task_attempt", schema.task_attempts, "attempt_id", "att_"),
+}
+
+
+def kind_of(entity_type: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        StoreUsageError: there is no such kind.
+    """
+    try:
+        return KINDS[entity_type]
+    except KeyError as error:
+        known = ", ".join(KINDS)
+        raise StoreUsageError(
+            f"There is no entity type {entity_type!r}. Known are: {known}."
+        ) from error
+
+
+def clean(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Column values as they are stored: known columns only, times as text, sets as lists.
+
+    Raises:
+        StoreUsageError: a name is no column of this kind, or a time cannot be read.
+    """
+    cleaned: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kind.columns:
+            raise StoreUsageError(
+                f"A {kind.name} has no column {name!r}. It has: {', '.join(sorted(kind.columns))}."
+            )
+        if isinstance(value, datetime):
+            value = timestamp(value)
+        elif isinstance(value, str) and name.endswith("_at"):
+            value = timestamp(parse_timestamp(value))
+        elif isinstance(value, frozenset | set):
+            value = sorted(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        elif isinstance(value, tuple):
+            value = list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        cleaned[name] = value
+    return cleaned

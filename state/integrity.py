@@ -1,0 +1,73 @@
+"""Says in words which rule of the database a write broke."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from state.entities import Kind
+from state.errors import (
+    EntityExistsError,
+    EntityNotFoundError,
+    GuardNotSatisfied,
+    PatchlineError,
+    TimestampOrderingViolation,
+)
+from state.schema import METADATA
+
+_CHECK = re.compile(r"CHECK constraint failed: (\w+)")
+_NOT_NULL = re.compile(r"NOT NULL constraint failed: \w+\.(\w+)")
+_ORDER = re.compile(r"_order_([a-z]+_at)_([a-z]+_at)$")
+
+
+def explain(
+    connection: Connection,
+    kind: Kind,
+    values: Mapping[str, Any],
+    aim: str,
+    error: IntegrityError,
+) -> PatchlineError:
+    """The error of ours that a refused write amounts to.
+
+    Args:
+        connection: still usable: SQLite undoes only the refused statement.
+        kind: of the row that was written.
+        values: the row as it would have been.
+        aim: the state it should have got, or what was done with it.
+        error: the database's.
+    """
+    key = str(values[kind.key])
+    said = str(error.orig)
+    if found := _CHECK.search(said):
+        name = found.group(1)
+        if order := _ORDER.search(name):
+            early, late = order.groups()
+            return TimestampOrderingViolation(
+                kind.name, key, (early, str(values[early])), (late, str(values[late]))
+            )
+        return GuardNotSatisfied(kind.name, key, aim, (name,), "the row breaks a rule of its table")
+    if found := _NOT_NULL.search(said):
+        return GuardNotSatisfied(kind.name, key, aim, (found.group(1),))
+    if said.startswith("UNIQUE"):
+        return EntityExistsError(kind.name, key)
+    for column in kind.table.c:
+        for reference in column.foreign_keys:
+            wanted = values.get(column.name)
+            parent = reference.column
+            if wanted is None:
+                continue
+            if connection.execute(select(parent).where(parent == wanted)).first() is None:
+                return EntityNotFoundError(_singular(parent.table.name), str(wanted))
+    return GuardNotSatisfied(kind.name, key, aim, (said,), "the database refused the row")
+
+
+def _singular(table: str) -> str:
+    # Late, since the kinds are built on the tables.
+    from state.entities import KINDS
+
+    for kind in KINDS.values():
+        if kind.table is METADATA.tables[table]:
+            return kind.name
+    return table

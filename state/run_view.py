@@ -1,0 +1,97 @@
+"""A run with everything under it, read at one moment: what the propagation rules look at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from state.reads import AnyRow
+from state.schema import (
+    runs,
+    state_transitions,
+    task_dependencies,
+    tasks,
+    workstream_dependencies,
+    workstreams,
+)
+from state.store import StateStore
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Rows of one run by id, in plan order, and who waits for whom.
+
+    `successors` maps a task to the task made to retry it (decisions T7).
+    """
+
+    run: AnyRow
+    workstreams: Mapping[str, AnyRow]
+    tasks: Mapping[str, AnyRow]
+    workstream_needs: Mapping[str, Sequence[str]]
+    task_needs: Mapping[str, Sequence[str]]
+    successors: Mapping[str, str]
+
+    def tasks_of(self, ws_id: str) -> list[AnyRow]:
+        """The tasks of a workstream, successors included."""
+        return [task for task in self.tasks.values() if task.workstream_id == ws_id]
+
+    def newest(self, task_id: str) -> AnyRow:
+        """The task that stands for this one now: itself, or the last made to retry it."""
+        while task_id in self.successors:
+            task_id = self.successors[task_id]
+        return self.tasks[task_id]
+
+
+def run_view(store: StateStore, run_id: str) -> RunView:
+    """Read a run. Raises EntityNotFoundError when there is none."""
+    store.get("run", run_id)
+    with store.reading() as connection:
+        run = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+        of_run = workstreams.c.run_id == run_id
+        streams = connection.execute(
+            select(workstreams).where(of_run).order_by(workstreams.c.position, workstreams.c.ws_id)
+        ).all()
+        found = connection.execute(
+            select(tasks)
+            .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
+            .where(of_run)
+            .order_by(workstreams.c.position, tasks.c.position, tasks.c.task_id)
+        ).all()
+        return RunView(
+            run=run,
+            workstreams={row.ws_id: row for row in streams},
+            tasks={row.task_id: row for row in found},
+            workstream_needs=_needs(
+                connection, workstream_dependencies, "ws_id", [row.ws_id for row in streams]
+            ),
+            task_needs=_needs(
+                connection, task_dependencies, "task_id", [row.task_id for row in found]
+            ),
+            successors={row.retry_of: row.task_id for row in found if row.retry_of},
+        )
+
+
+def workstream_history(store: StateStore, ws_id: str) -> Sequence[AnyRow]:
+    """Every transition of a workstream and of what is under it, in order."""
+    columns = state_transitions.c
+    query = (
+        select(state_transitions)
+        .where(columns.workstream_id == ws_id)
+        .order_by(columns.transition_id)
+    )
+    with store.reading() as connection:
+        return connection.execute(query).all()
+
+
+def _needs(
+    connection: Connection, links: Table, key: str, ids: Sequence[str]
+) -> dict[str, list[str]]:
+    needs: dict[str, list[str]] = {}
+    if ids:
+        rows: Sequence[Any] = connection.execute(
+            select(links.c[key], links.c.depends_on).where(links.c[key].in_(ids))
+        ).all()
+        for who, needed in rows:
+            needs.setdefault(who, []).append(needed)
+    return needs

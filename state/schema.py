@@ -1,0 +1,309 @@
+"""The tables of the single source of truth, portable between SQLite and PostgreSQL (design 2).
+
+Every machine's table has its key, `state`, `version`, `created_at`, `updated_at` and `metadata`.
+Timestamps are text, `YYYY-MM-DDTHH:MM:SS.ffffffZ`, so comparing text compares time.
+"""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    UniqueConstraint,
+)
+
+from state.columns import BIG, METADATA, document, flag, machine_table, number, real, text
+
+phases = Table(
+    "phases",
+    METADATA,
+    text("phase_id", key=True),
+    text("plan", null=False),
+    text("sha256", null=False),
+    text("title"),
+    text("source"),
+    text("document", null=False),
+    text("created_at", null=False),
+    document("metadata", dict),
+)
+
+runs = machine_table(
+    "run",
+    text("phase_id", "phases.phase_id"),
+    text("dagster_run_id"),
+    text("plan"),
+    text("repo"),
+    text("target"),
+    text("base_commit"),
+    text("head_commit"),
+    flag("held"),
+    number("max_concurrent"),
+    text("retry_of", "runs.run_id"),
+    text("reason"),
+    text("created_by"),
+    text("operator"),
+    text("started_at"),
+    text("completed_at"),
+    more=(Index("ix_runs_dagster_run_id", "dagster_run_id"),),
+)
+
+workstreams = machine_table(
+    "workstream",
+    text("run_id", "runs.run_id", null=False),
+    text("slug"),
+    text("title"),
+    number("position", 0),
+    flag("is_critical", True),
+    flag("enabled", True),
+    text("branch"),
+    text("base_commit"),
+    text("head_commit"),
+    text("merge_commit"),
+    text("reason"),
+    document("blocked_by"),
+    text("started_at"),
+    text("completed_at"),
+)
+
+tasks = machine_table(
+    "task",
+    text("workstream_id", "workstreams.ws_id", null=False),
+    text("slug"),
+    text("title"),
+    number("position", 0),
+    flag("is_critical", True),
+    text("tool_id"),
+    number("retry_count", 0),
+    number("max_retries", 3),
+    real("timeout_sec"),
+    document("capabilities", list),
+    text("worker_id"),
+    text("token"),
+    number("attempts", 0),
+    document("blocked_by"),
+    text("next_attempt_at"),
+    text("retry_of", "tasks.task_id"),
+    flag("timeout_occurred"),
+    number("exit_code"),
+    text("feedback"),
+    text("reason"),
+    text("started_at"),
+    text("completed_at"),
+    more=(
+        CheckConstraint(
+            "(state = 'running') = (worker_id IS NOT NULL)", name="ck_tasks_worker_only_running"
+        ),
+        CheckConstraint("retry_count <= max_retries", name="ck_tasks_retry_count"),
+        Index("ix_tasks_worker_id", "worker_id"),
+    ),
+)
+
+task_attempts = Table(
+    "task_attempts",
+    METADATA,
+    text("attempt_id", key=True),
+    text("task_id", "tasks.task_id", null=False),
+    Column("number", Integer, nullable=False),
+    text("worker_id", null=False),
+    text("uet_worker_id"),
+    text("base_commit"),
+    number("pid"),
+    text("pid_started_at"),
+    text("started_at", null=False),
+    text("ended_at"),
+    text("outcome"),
+    text("reason"),
+    number("exit_code"),
+    real("seconds"),
+    text("output"),
+    number("output_bytes"),
+    document("metadata", dict),
+    UniqueConstraint("task_id", "number", name="uq_task_attempts_number"),
+    CheckConstraint("ended_at >= started_at", name="ck_task_attempts_order_started_at_ended_at"),
+)
+
+workers = machine_table(
+    "worker",
+    text("run_id", "runs.run_id"),
+    document("capabilities", list),
+    text("affinity"),
+    text("host"),
+    number("pid"),
+    text("pid_started_at"),
+    text("heartbeat_at"),
+    flag("drain"),
+    text("task_id", "tasks.task_id"),
+    text("unresponsive_at"),
+    text("shutdown_at"),
+)
+
+uet_workers = machine_table(
+    "uet_worker",
+    text("run_id", "runs.run_id"),
+    text("repo"),
+    text("path"),
+    text("task_id", "tasks.task_id"),
+    text("heartbeat_at"),
+    text("base_commit"),
+    text("terminated_at"),
+)
+
+patches = Table(
+    "patches",
+    METADATA,
+    text("patch_id", key=True),
+    text("task_id", "tasks.task_id"),
+    text("sha256", null=False),
+    text("base_commit", null=False),
+    text("tree"),
+    Column("diff", LargeBinary, nullable=False),
+    number("files", 0),
+    number("insertions", 0),
+    number("deletions", 0),
+    number("bytes", 0),
+    text("origin"),
+    text("replaces_patch_id", "patches.patch_id"),
+    document("effects", list),
+    text("created_at", null=False),
+    document("metadata", dict),
+    Index("ix_patches_task_id", "task_id"),
+)
+
+patch_ledger_entries = machine_table(
+    "patch_ledger",
+    text("patch_id", "patches.patch_id"),
+    text("task_id", "tasks.task_id"),
+    text("workstream_id", "workstreams.ws_id"),
+    text("run_id", "runs.run_id"),
+    text("attempt_id"),
+    flag("format_ok"),
+    flag("scope_ok"),
+    flag("constraints_ok"),
+    flag("tests_ok"),
+    number("apply_attempts", 0),
+    text("base_commit"),
+    text("candidate_commit"),
+    text("candidate_tree"),
+    text("commit_sha"),
+    text("commit_date"),
+    document("reasons"),
+    text("quarantine_reason"),
+    text("rollback_reason"),
+    text("drop_reason"),
+    text("failure_reason"),
+    text("committed_at"),
+    text("quarantined_at"),
+    text("rolled_back_at"),
+    text("dropped_at"),
+    text("replaces", "patch_ledger_entries.ledger_id"),
+    more=tuple(
+        CheckConstraint(rule, name=f"ck_patch_ledger_entries_{name}")
+        for name, rule in {
+            "committed_at": "(state IN ('committed', 'rolled_back')) = (committed_at IS NOT NULL)",
+            "quarantined_at": "state <> 'quarantined' OR quarantined_at IS NOT NULL",
+            "quarantined_only": "quarantined_at IS NULL OR state IN ('quarantined', 'dropped')",
+            "rolled_back_at": "(state = 'rolled_back') = (rolled_back_at IS NOT NULL)",
+            "dropped_at": "(state = 'dropped') = (dropped_at IS NOT NULL)",
+        }.items()
+    ),
+)
+
+test_gates = machine_table(
+    "test_gate",
+    text("name"),
+    text("gate_type", null=False),
+    document("command", list),
+    text("task_id", "tasks.task_id"),
+    text("workstream_id", "workstreams.ws_id"),
+    text("run_id", "runs.run_id"),
+    text("ledger_id", "patch_ledger_entries.ledger_id"),
+    text("role"),
+    number("position", 0),
+    text("tree"),
+    text("commit_sha"),
+    document("depends_on", list),
+    document("expected_exit_codes", lambda: [0]),
+    real("timeout_sec"),
+    flag("blocking", True),
+    flag("timed_out"),
+    number("exit_code"),
+    text("output"),
+    number("output_bytes"),
+    real("seconds"),
+    number("pid"),
+    text("retry_of", "test_gates.gate_id"),
+    text("started_at"),
+    text("completed_at"),
+)
+
+circuit_breakers = machine_table(
+    "circuit_breaker",
+    number("failure_count", 0),
+    number("success_count", 0),
+    number("failure_threshold", 5),
+    number("success_threshold", 1),
+    Column("cooldown_sec", Float, nullable=False, default=60.0),
+    text("opened_at"),
+    text("last_failure_at"),
+    text("probe_token"),
+    text("probe_expires_at"),
+    text("reason"),
+)
+
+workstream_dependencies = Table(
+    "workstream_dependencies",
+    METADATA,
+    text("ws_id", "workstreams.ws_id", key=True),
+    text("depends_on", "workstreams.ws_id", key=True),
+    CheckConstraint("ws_id <> depends_on", name="ck_workstream_dependencies_self"),
+    Index("ix_workstream_dependencies_depends_on", "depends_on"),
+)
+
+task_dependencies = Table(
+    "task_dependencies",
+    METADATA,
+    text("task_id", "tasks.task_id", key=True),
+    text("depends_on", "tasks.task_id", key=True),
+    CheckConstraint("task_id <> depends_on", name="ck_task_dependencies_self"),
+    Index("ix_task_dependencies_depends_on", "depends_on"),
+)
+
+task_gates = Table(
+    "task_gates",
+    METADATA,
+    text("task_id", "tasks.task_id", key=True),
+    text("gate_id", "test_gates.gate_id", key=True),
+    text("role", key=True),
+    CheckConstraint("role IN ('entry', 'exit')", name="ck_task_gates_role"),
+)
+
+state_transitions = Table(
+    "state_transitions",
+    METADATA,
+    Column("transition_id", BIG, primary_key=True, autoincrement=True),
+    text("event_id", null=False),
+    text("entity_type", null=False),
+    text("entity_id", null=False),
+    Column("entity_version", BIG, nullable=False),
+    text("from_state", null=False),
+    text("to_state", null=False),
+    text("trigger", null=False),
+    text("reason"),
+    text("severity", null=False),
+    text("operator"),
+    document("metadata", dict),
+    text("run_id"),
+    text("workstream_id"),
+    text("phase_id"),
+    text("transitioned_at", null=False),
+    # Filled by the hash chain; null until a store keeps one.
+    text("prev_hash"),
+    text("hash"),
+    UniqueConstraint("event_id", name="uq_state_transitions_event_id"),
+    Index("ix_state_transitions_entity", "entity_type", "entity_id"),
+    Index("ix_state_transitions_run_id", "run_id"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,269 @@
+"""The one door to the single source of truth (design section 7)."""
+
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from state import database, reads
+from state.audit import Contexts, TransitionRecord
+from state.claims import Claim
+from state.clock_and_ids import Clock, IdSource, SystemClock, UlidSource, timestamp
+from state.entities import kind_of
+from state.errors import StoreUnavailableError, StoreUsageError
+from state.events import EventFile
+from state.heartbeats import beat
+from state.reads import AnyRow
+from state.settings import Settings
+from state.transaction import Transaction
+
+EVENT_FILE = "transitions.jsonl"
+
+
+class StateStore:
+    """Every state, its rules and its history. Many threads may share one; processes open their own.
+
+    Every writing method is one transaction that is on disk when it returns; `batch` joins several
+    in one.
+    """
+
+    def __init__(self, engine: Engine, events: EventFile, settings: Settings) -> None:
+        self.engine = engine
+        self.events = events
+        self._settings = settings
+        self._writing = database.FairLock()
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        strict: bool = False,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        events: str | Path | None = None,
+    ) -> Self:
+        """Open a store; a new SQLite file gets the schema, an old one is never altered.
+
+        Args:
+            url: `sqlite:///path/to/pipeline.db`.
+            strict: refuse the machines' extensions.
+            clock: says the time; the computer's by default.
+            ids: makes ids; ULIDs by default.
+            events: the JSONL event file; `transitions.jsonl` beside the database by default.
+
+        Raises:
+            StoreUnavailableError: the file cannot be opened or is not one of ours.
+            StoreUsageError: the address is not one, or not SQLite.
+        """
+        path = database.sqlite_path(url)
+        engine = database.open_engine(path)
+        settings = Settings(clock or SystemClock(), ids or UlidSource(), strict, Contexts())
+        file = EventFile(Path(events) if events else path.with_name(EVENT_FILE), engine)
+        store = cls(engine, file, settings)
+        store.events.catch_up()
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def clock(self) -> Clock:
+        """The injected clock."""
+        return self._settings.clock
+
+    @property
+    def ids(self) -> IdSource:
+        """The injected source of ids."""
+        return self._settings.ids
+
+    def now(self) -> str:
+        """The injected clock's time as stored text."""
+        return timestamp(self.clock.now())
+
+    # Writing
+
+    @contextmanager
+    def batch(self) -> Generator[Transaction]:
+        """One transaction: all of it is kept, or, when the block raises, none.
+
+        Raises:
+            StoreUsageError: this thread is inside a batch already, or the store is closed.
+            StoreUnavailableError: the database cannot be written (locked, full, read-only).
+        """
+        if self._closed:
+            raise StoreUsageError("The store is closed. Open it again.")
+        if self._writing.owner == threading.get_ident():
+            raise StoreUsageError("This thread is inside a batch: use the batch's own methods.")
+        with self._writing, self._begin() as tx:
+            yield tx
+        if tx.records:
+            self.events.publish(tx.records)
+
+    @contextmanager
+    def _begin(self) -> Generator[Transaction]:
+        try:
+            with (
+                self.engine.connect().execution_options(**database.WRITE) as connection,
+                connection.begin(),
+            ):
+                yield Transaction(connection, self._settings)
+        except OperationalError as error:
+            self._settings.contexts.forget()
+            raise StoreUnavailableError(
+                f"The database {self.engine.url.database} cannot be written: {error.orig}."
+            ) from error
+        except BaseException:
+            self._settings.contexts.forget()
+            raise
+
+    def create(
+        self,
+        entity_type: str,
+        *,
+        reason: str | None = None,
+        operator: str | None = None,
+        **columns: Any,
+    ) -> AnyRow:
+        """See `Transaction.create`."""
+        with self.batch() as tx:
+            return tx.create(entity_type, reason=reason, operator=operator, **columns)
+
+    def transition(
+        self,
+        entity_type: str,
+        entity_id: str,
+        target: str,
+        *,
+        trigger: str | None = None,
+        reason: str | None = None,
+        operator: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expected_version: int | None = None,
+        token: str | None = None,
+        **columns: Any,
+    ) -> TransitionRecord:
+        """See `Transaction.transition`."""
+        with self.batch() as tx:
+            return tx.transition(
+                entity_type,
+                entity_id,
+                target,
+                trigger=trigger,
+                reason=reason,
+                operator=operator,
+                metadata=metadata,
+                expected_version=expected_version,
+                token=token,
+                **columns,
+            )
+
+    def update(
+        self, entity_type: str, entity_id: str, *, token: str | None = None, **columns: Any
+    ) -> AnyRow:
+        """See `Transaction.update`."""
+        with self.batch() as tx:
+            return tx.update(entity_type, entity_id, token=token, **columns)
+
+    def record(
+        self,
+        entity_type: str,
+        entity_id: str,
+        trigger: str,
+        *,
+        reason: str | None = None,
+        operator: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **columns: Any,
+    ) -> TransitionRecord:
+        """See `Transaction.record`."""
+        with self.batch() as tx:
+            return tx.record(
+                entity_type,
+                entity_id,
+                trigger,
+                reason=reason,
+                operator=operator,
+                metadata=metadata,
+                **columns,
+            )
+
+    def claim_task(
+        self,
+        worker_id: str,
+        *,
+        task_id: str | None = None,
+        capabilities: frozenset[str] | set[str] = frozenset(),
+        workstream_id: str | None = None,
+    ) -> Claim | None:
+        """See `state.claims.claim`."""
+        with self.batch() as tx:
+            return tx.claim_task(
+                worker_id,
+                task_id=task_id,
+                capabilities=capabilities,
+                workstream_id=workstream_id,
+            )
+
+    def heartbeat(self, worker_id: str, *, token: str | None = None) -> None:
+        """Say that a worker lives; neither a transition nor audited. See `state.heartbeats`."""
+        with self.batch() as tx:
+            beat(tx, worker_id, token)
+
+    def add_dependency(self, entity_type: str, entity_id: str, depends_on: str) -> None:
+        """See `Transaction.add_dependency`."""
+        with self.batch() as tx:
+            tx.add_dependency(entity_type, entity_id, depends_on)
+
+    def add_task_gate(self, task_id: str, gate_id: str, role: str) -> None:
+        """See `Transaction.add_task_gate`."""
+        with self.batch() as tx:
+            tx.add_task_gate(task_id, gate_id, role)
+
+    # Reading
+
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """A connection for several reads that see one and the same moment."""
+        with (
+            self.engine.connect().execution_options(**database.READ) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def get(self, entity_type: str, entity_id: str) -> AnyRow:
+        """The row with that key; attributes by column name.
+
+        Raises:
+            EntityNotFoundError: there is none.
+        """
+        with self.engine.connect() as connection:
+            return reads.fetch(connection, kind_of(entity_type), entity_id)
+
+    def find(self, entity_type: str, *, limit: int | None = None, **filters: Any) -> list[AnyRow]:
+        """Rows whose columns equal the filters (a list: one of these), oldest first."""
+        with self.engine.connect() as connection:
+            return reads.search(connection, kind_of(entity_type), filters, limit)
+
+    def close(self) -> None:
+        """Bring the event file up to date and let go of the database. Twice is once."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.events.catch_up()
+        finally:
+            self.engine.dispose()

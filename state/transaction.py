@@ -1,0 +1,340 @@
+"""One transaction: everything that may be written, and the only code that writes `state`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from state import attempts, audit, creation, guards, links, reads, statements
+from state.audit import Entry, TransitionRecord
+from state.claims import Claim, claim
+from state.clock_and_ids import timestamp
+from state.entities import Kind, clean, kind_of
+from state.errors import (
+    OptimisticLockError,
+    StoreUsageError,
+    TerminalStateViolation,
+)
+from state.facts import STAMPS
+from state.integrity import explain
+from state.machines import NONE_STATE
+from state.reads import AnyRow
+from state.rules import Change, Request, at_least_warning, check_order, judge, legal
+from state.settings import Settings
+
+
+class Transaction:
+    """The store's writing face inside one database transaction; made by `StateStore.batch`."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self.connection = connection
+        self.settings = settings
+        self.records: list[TransitionRecord] = []
+
+    def now(self) -> str:
+        """The injected clock's time as stored text."""
+        return timestamp(self.settings.clock.now())
+
+    # Reading
+
+    def get(self, entity_type: str, entity_id: str) -> AnyRow:
+        """The row as this transaction sees it.
+
+        Raises:
+            EntityNotFoundError: there is none.
+        """
+        return reads.fetch(self.connection, kind_of(entity_type), entity_id)
+
+    def find(self, entity_type: str, *, limit: int | None = None, **filters: Any) -> list[AnyRow]:
+        """Rows whose columns equal the filters (a list: one of these), oldest first."""
+        return reads.search(self.connection, kind_of(entity_type), filters, limit)
+
+    # Creating
+
+    def create(
+        self,
+        entity_type: str,
+        *,
+        reason: str | None = None,
+        operator: str | None = None,
+        **columns: Any,
+    ) -> AnyRow:
+        """Insert a row in its machine's initial state, with an audit row from `none`.
+
+        Raises:
+            InvalidTransitionError: a state was given that is not the initial one.
+            EntityExistsError, EntityNotFoundError: the key is taken; a parent is missing.
+            GuardNotSatisfied: a column that the row cannot be without is missing.
+        """
+        kind = kind_of(entity_type)
+        for name, value in (("reason", reason), ("operator", operator)):
+            if value is not None and name in kind.columns:
+                columns[name] = value
+        values = creation.complete(
+            self.connection, self.settings, kind, clean(kind, columns), self.now()
+        )
+        try:
+            row = self.connection.execute(statements.insert(kind.name), values).one()
+        except IntegrityError as error:
+            raise explain(self.connection, kind, values, "created", error) from error
+        if kind.machine is not None:
+            self._audit(
+                kind,
+                reads.as_dict(row),
+                Entry(
+                    entity_type,
+                    values[kind.key],
+                    1,
+                    NONE_STATE,
+                    kind.machine.initial,
+                    "created",
+                    at_least_warning("info") if operator else "info",
+                    values["updated_at"],
+                    reason,
+                    operator,
+                ),
+            )
+        return row
+
+    # Changing state
+
+    def transition(
+        self,
+        entity_type: str,
+        entity_id: str,
+        target: str,
+        *,
+        trigger: str | None = None,
+        reason: str | None = None,
+        operator: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expected_version: int | None = None,
+        token: str | None = None,
+        **columns: Any,
+    ) -> TransitionRecord:
+        """Change a state, with its columns and its audit row (design sections 2 and 7).
+
+        `metadata` belongs to the audit row. Checked in this order: existence, legality, version
+        and token, guards.
+
+        Raises:
+            EntityNotFoundError, TerminalStateViolation, InvalidTransitionError,
+            OptimisticLockError, StaleTokenError, GuardNotSatisfied, TimestampOrderingViolation.
+        """
+        kind = kind_of(entity_type)
+        machine = kind.machine_of()
+        values = clean(kind, columns)
+        self._refuse_fixed(kind, values, allowed={"worker_id"} if entity_type == "task" else set())
+        row = self._row(kind, entity_id)
+        request = Request(
+            machine=machine,
+            entity_id=entity_id,
+            row=row,
+            target=machine.spelling(target),
+            now=self.now(),
+            trigger=trigger,
+            reason=reason,
+            operator=operator,
+            columns=values,
+        )
+        step = legal(request, strict=self.settings.strict)
+        self._check_current(kind, entity_id, row, expected_version, token)
+        change = judge(request, step)
+        guards.check(self.connection, request)
+        self._add_blockers(request, change)
+        about = dict(metadata or {})
+        if change.extension:
+            about["extension"] = True
+        attempt = attempts.plan(self, request, change, about)
+        self._write(kind, request, change)
+        attempts.apply(self.connection, request, change, attempt)
+        entry = Entry(
+            entity_type,
+            entity_id,
+            row["version"] + 1,
+            request.source,
+            request.target,
+            change.trigger,
+            change.severity,
+            change.at,
+            change.reason,
+            operator,
+            about,
+        )
+        return self._audit(kind, row, entry)
+
+    def _add_blockers(self, request: Request, change: Change) -> None:
+        if request.target == "blocked" and "blocked_by" not in change.columns:
+            change.columns["blocked_by"] = guards.unmet_dependencies(
+                self.connection, request.machine.name, request.entity_id
+            )
+
+    def _write(self, kind: Kind, request: Request, change: Change) -> None:
+        """The compare-and-swap on (state, version)."""
+        version = request.row["version"]
+        values = {
+            **change.columns,
+            "state": request.target,
+            "version": version + 1,
+            "updated_at": change.at,
+            statements.KEY: request.entity_id,
+            statements.STATE: request.source,
+            statements.VERSION: version,
+        }
+        try:
+            result = self.connection.execute(statements.swap(kind.name), values)
+        except IntegrityError as error:
+            merged = {**request.row, **change.columns}
+            raise explain(self.connection, kind, merged, request.target, error) from error
+        if result.rowcount != 1:
+            raise OptimisticLockError(kind.name, request.entity_id, version, None)
+
+    # Other writes
+
+    def update(
+        self, entity_type: str, entity_id: str, *, token: str | None = None, **columns: Any
+    ) -> AnyRow:
+        """Change columns that are not the state; no audit row and no new version.
+
+        `version` counts changes of state alone, so that an update (a heartbeat's sibling, a pid, a
+        head commit) never makes another's `expected_version` stale. `metadata` is replaced whole.
+
+        Raises:
+            EntityNotFoundError, StaleTokenError: no such row; the token is not the live one.
+            StoreUsageError: a column that says what the row is, or that transitions write.
+            TerminalStateViolation: the entity has ended; only `metadata` may still change.
+        """
+        kind = kind_of(entity_type)
+        values = clean(kind, columns)
+        self._refuse_fixed(kind, values, also=set(STAMPS.get(kind.name, {}).values()))
+        row = self._row(kind, entity_id)
+        if kind.machine and row["state"] in kind.machine.terminal and values.keys() - {"metadata"}:
+            state = row["state"]
+            raise TerminalStateViolation(kind.name, entity_id, state, state, ())
+        if token is not None:
+            guards.check_token(self.connection, kind, entity_id, row, token)
+        if kind.machine:
+            values["updated_at"] = max(self.now(), row["updated_at"])
+        check_order(kind.name, entity_id, {**row, **values}, set(values))
+        try:
+            return self.connection.execute(
+                statements.change(kind.name), {**values, statements.KEY: entity_id}
+            ).one()
+        except IntegrityError as error:
+            raise explain(self.connection, kind, {**row, **values}, "updated", error) from error
+
+    def record(
+        self,
+        entity_type: str,
+        entity_id: str,
+        trigger: str,
+        *,
+        reason: str | None = None,
+        operator: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **columns: Any,
+    ) -> TransitionRecord:
+        """Write an audit row for an act that is no change of state: a hold, a release, a resume.
+
+        Its `from_state` equals its `to_state`; `columns` are updated with it.
+
+        Raises:
+            EntityNotFoundError, StoreUsageError, TerminalStateViolation: see `update`.
+        """
+        kind = kind_of(entity_type)
+        kind.machine_of()
+        row = self._row(kind, entity_id)
+        if columns:
+            self.update(entity_type, entity_id, **columns)
+        severity = at_least_warning("info") if operator else "info"
+        entry = Entry(
+            entity_type,
+            entity_id,
+            row["version"],
+            row["state"],
+            row["state"],
+            trigger,
+            severity,
+            max(self.now(), row["updated_at"]),
+            reason,
+            operator,
+            metadata,
+        )
+        return self._audit(kind, row, entry)
+
+    def add_dependency(self, entity_type: str, entity_id: str, depends_on: str) -> None:
+        """Make a task or workstream wait for another of its kind; twice is once.
+
+        Raises:
+            EntityNotFoundError: one of the two does not exist.
+            StoreUsageError: other kinds, or a row that would wait for itself.
+        """
+        links.add_dependency(self.connection, kind_of(entity_type), entity_id, depends_on)
+
+    def add_task_gate(self, task_id: str, gate_id: str, role: str) -> None:
+        """Give a gate a role for a task: `entry` or `exit`; twice is once.
+
+        Raises:
+            EntityNotFoundError: the task or the gate does not exist.
+            StoreUsageError: another role.
+        """
+        links.add_task_gate(self.connection, task_id, gate_id, role)
+
+    def claim_task(
+        self,
+        worker_id: str,
+        *,
+        task_id: str | None = None,
+        capabilities: frozenset[str] | set[str] = frozenset(),
+        workstream_id: str | None = None,
+    ) -> Claim | None:
+        """See `state.claims.claim`."""
+        return claim(
+            self,
+            worker_id,
+            task_id=task_id,
+            capabilities=frozenset(capabilities),
+            workstream_id=workstream_id,
+        )
+
+    # Parts
+
+    def _row(self, kind: Kind, entity_id: str) -> dict[str, Any]:
+        return reads.as_dict(reads.fetch(self.connection, kind, entity_id))
+
+    def _refuse_fixed(
+        self,
+        kind: Kind,
+        values: Mapping[str, Any],
+        *,
+        allowed: set[str] | None = None,
+        also: set[str] | None = None,
+    ) -> None:
+        if kind.immutable:
+            raise StoreUsageError(f"A {kind.name} never changes once it is written.")
+        refused = values.keys() & (kind.fixed | (also or set())) - (allowed or set())
+        if refused:
+            raise StoreUsageError(
+                f"The columns {', '.join(sorted(refused))} of a {kind.name} cannot be set here: "
+                "they say what it is, or are written by transitions and claims."
+            )
+
+    def _check_current(
+        self,
+        kind: Kind,
+        entity_id: str,
+        row: Mapping[str, Any],
+        expected_version: int | None,
+        token: str | None,
+    ) -> None:
+        if expected_version is not None and expected_version != row["version"]:
+            raise OptimisticLockError(kind.name, entity_id, expected_version, row["version"])
+        if token is not None:
+            guards.check_token(self.connection, kind, entity_id, row, token)
+
+    def _audit(self, kind: Kind, row: Mapping[str, Any], entry: Entry) -> TransitionRecord:
+        context = self.settings.contexts.find(self.connection, kind.name, row)
+        record = audit.write(self.connection, self.settings.ids, entry, context)
+        self.records.append(record)
+        return record

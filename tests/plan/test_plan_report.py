@@ -1,0 +1,131 @@
+"""What `validate` says about a plan file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_defs.plan.loader import parse_plan
+from pipeline_defs.plan.report import untested_tasks, validate_file
+
+PLAN = """\
+plan: demo
+tools:
+  fixer: {command: [ruff, "{files}"]}
+gates:
+  lint: {command: [ruff, check, .]}
+workstreams:
+  - id: core
+    files_scope: ["src/core/**"]
+    gates: [lint]
+    tasks:
+      - {id: imports, tool: fixer}
+  - id: web
+    files_scope: ["src/web/**"]
+    gates: [lint]
+    tasks:
+      - {id: pages, tool: fixer}
+"""
+KEYS = ["plan_id", "workstreams", "tasks", "waves", "scope_conflicts", "errors", "warnings"]
+
+
+def validate(folder: Path, text: str) -> dict[str, Any]:
+    file = folder / "plan.yaml"
+    file.write_text(text)
+    return validate_file(file)
+
+
+def test_a_good_plan_is_counted_and_layered(tmp_path: Path) -> None:
+    said = validate(tmp_path, PLAN)
+    assert list(said) == KEYS
+    assert said == {
+        "plan_id": "demo",
+        "workstreams": 2,
+        "tasks": 2,
+        "waves": [["core", "web"]],
+        "scope_conflicts": [],
+        "errors": [],
+        "warnings": [],
+    }
+
+
+def test_a_bad_plan_still_says_what_can_be_said(tmp_path: Path) -> None:
+    said = validate(tmp_path, PLAN.replace("tool: fixer}\n  - id", "tol: fixer}\n  - id"))
+    assert (said["plan_id"], said["workstreams"], said["tasks"]) == ("demo", 2, 2)
+    assert said["waves"] == [["core", "web"]]
+    assert [list(one) for one in said["errors"]] == [
+        ["file", "line", "column", "path", "message", "hint"]
+    ] * len(said["errors"])
+    unknown = next(one for one in said["errors"] if "tol" in one["path"])
+    assert unknown == {
+        "file": str(tmp_path / "plan.yaml"),
+        "line": 11,
+        "column": 23,
+        "path": "workstreams[0].tasks[0].tol",
+        "message": "Unknown key `tol`.",
+        "hint": "Did you mean `tool`?",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "plan: [", "plan: a\nworkstreams: 5\n"])
+def test_a_hopeless_plan_is_an_answer_and_not_a_crash(tmp_path: Path, text: str) -> None:
+    said = validate(tmp_path, text)
+    assert list(said) == KEYS
+    assert said["errors"]
+    assert said["warnings"] == []
+
+
+def test_names_that_could_not_be_read_are_never_invented(tmp_path: Path) -> None:
+    said = validate(tmp_path, PLAN.replace("id: core", "id: true"))
+    assert said["waves"] == [["web"]]
+    assert "unreadable" not in str(said)
+
+
+def test_a_missing_file_is_an_answer_too(tmp_path: Path) -> None:
+    said = validate_file(tmp_path / "nowhere.yaml")
+    assert "cannot be read" in said["errors"][0]["message"]
+
+
+def test_a_task_that_nothing_would_test_is_pointed_out(tmp_path: Path) -> None:
+    text = PLAN.replace("pages, tool: fixer}", "pages, tool: fixer, gates: []}")
+    [warning] = validate(tmp_path, text)["warnings"]
+    assert (warning["line"], warning["column"]) == (16, 9)
+    assert "`web/pages`" in warning["message"]
+    assert untested_tasks(parse_plan(text.encode(), "plan.yaml")) == ["web/pages"]
+    assert untested_tasks(parse_plan(PLAN.encode(), "plan.yaml")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "replacement", "line", "column", "message"),
+    [
+        ("gates:\n", "gates:\n  spare: {command: [x]}\n", 5, 3, "uses the gate `spare`"),
+        ("tools:\n", "tools:\n  spare: {command: [x]}\n", 3, 3, "uses the tool `spare`"),
+        ("src/web/**", "src/**", 7, 5, "`core` may change the same files as `web`"),
+        ('"{files}"', '"{file}"', 3, 27, "`{file}` is not a placeholder"),
+        ("]}\ngates", "], silence_sec: 9, timeout_sec: 5}\ngates", 3, 52, "before 9 s of silence"),
+        ("plan: demo\n", "plan: demo\ntarget: next\n", 2, 9, "lands on `next`"),
+        ("command: [ruff, check, .]", "blocking: false, command: [x]", 11, 9, "are advisory"),
+    ],
+)
+def test_what_is_allowed_but_odd_is_a_warning(
+    tmp_path: Path, text: str, replacement: str, line: int, column: int, message: str
+) -> None:
+    said = validate(tmp_path, PLAN.replace(text, replacement, 1))
+    assert said["errors"] == []
+    warning = said["warnings"][0]
+    assert message in warning["message"]
+    assert (warning["line"], warning["column"]) == (line, column)
+
+
+def test_a_scope_of_everything_is_named_as_such(tmp_path: Path) -> None:
+    said = validate(tmp_path, PLAN.replace('    files_scope: ["src/core/**"]\n', ""))
+    assert said["scope_conflicts"] == [["core", "web"]]
+    assert "the whole repository" in said["warnings"][0]["message"]
+
+
+def test_a_workstream_behind_a_disabled_one_is_pointed_out(tmp_path: Path) -> None:
+    text = PLAN.replace("id: core\n", "id: core\n    enabled: false\n")
+    text = text.replace("id: web\n", "id: web\n    depends_on: [core]\n")
+    [warning] = validate(tmp_path, text)["warnings"]
+    assert "`web` is skipped" in warning["message"]
+    assert validate(tmp_path, text + "policy: {skipped_satisfies: true}\n")["warnings"] == []

@@ -1,0 +1,185 @@
+"""The event file is the audit table, line by line, whatever happened to it."""
+
+import json
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from state.clock_and_ids import SequentialIds
+from state.queries import transitions_since
+from state.store import StateStore
+from tests.state.world import World
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def table(store: StateStore) -> list[dict[str, Any]]:
+    return [record.as_event() for record in transitions_since(store, limit=100_000)]
+
+
+def test_a_line_has_the_canonical_shape(world: World) -> None:
+    gate = world.make("test_gate", workstream_id=world.ws_id)
+    world.store.transition("test_gate", gate, "BLOCKED", reason="lint failed\n\u2028ünd")
+    line = events(world.store.events.path)[-1]
+    assert line == {
+        "event_id": line["event_id"],
+        "timestamp": world.store.now(),
+        "event_type": "gate_state_transition",
+        "severity": "warning",
+        "entity_type": "test_gate",
+        "entity_id": gate,
+        "from_state": "PENDING",
+        "to_state": "BLOCKED",
+        "trigger": "dependency_failed",
+        "reason": "lint failed\n\u2028ünd",
+        "metadata": {},
+        "operator": None,
+        "context": {
+            "run_id": world.run_id,
+            "workstream_id": world.ws_id,
+            "phase_id": None,
+        },
+    }
+    assert list(line)[:3] == ["event_id", "timestamp", "event_type"]
+
+
+def test_the_file_holds_each_row_when_the_call_returns(world: World) -> None:
+    for _ in range(3):
+        world.make_in("task", "completed")
+        assert events(world.store.events.path) == table(world.store)
+
+
+def test_a_ledgers_event_is_a_patchs(world: World) -> None:
+    entry = world.make("patch_ledger")
+    assert events(world.store.events.path)[-1]["event_type"] == "patch_state_transition"
+    assert events(world.store.events.path)[-1]["entity_id"] == entry
+
+
+@pytest.mark.parametrize("how", ["torn", "halved", "missing", "empty", "no cursor", "behind"])
+def test_a_damaged_file_is_mended_when_a_store_opens(world: World, how: str) -> None:
+    world.make_in("task", "completed")
+    path, lock = world.store.events.path, world.folder / "transitions.jsonl.lock"
+    whole = path.read_bytes()
+    damage = {
+        "torn": lambda: path.write_bytes(whole[:-7]),
+        "halved": lambda: path.write_bytes(whole[: len(whole) // 2]),
+        "missing": path.unlink,
+        "empty": lambda: path.write_bytes(b""),
+        "no cursor": lock.unlink,
+        "behind": lambda: path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-2])),
+    }
+    damage[how]()
+    with StateStore.open(world.url):
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("how", ["torn", "behind", "missing"])
+def test_the_next_change_mends_the_file_too(world: World, how: str) -> None:
+    path = world.store.events.path
+    whole = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-9] if how == "torn" else whole[: whole.index(b"\n") + 1])
+    world.make("task")
+    assert events(path) == table(world.store)
+
+
+@pytest.mark.parametrize("content", [b"\x00" * 300 + b"\n", b"[]\n", b'{"event_id":"evt_alien"}\n'])
+def test_a_file_that_does_not_fit_is_kept_aside_and_written_anew(
+    world: World, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = world.store.events.path
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING), StateStore.open(world.url) as store:
+        assert events(path) == table(store)
+    assert (world.folder / "transitions.jsonl.old").read_bytes() == content
+    assert "does not fit" in caplog.text
+
+
+def test_a_new_database_does_not_inherit_an_old_file(world: World) -> None:
+    world.make_in("task", "completed")
+    url = f"sqlite:///{world.folder / 'new.db'}"
+    with StateStore.open(url, ids=SequentialIds()) as fresh:
+        fresh.create("run")
+        assert events(fresh.events.path) == table(fresh)
+        assert len(table(fresh)) == 1
+
+
+def test_a_rolled_back_change_is_not_an_event(world: World) -> None:
+    before = world.store.events.path.read_bytes()
+
+    def fail() -> None:
+        with world.store.batch() as tx:
+            tx.create("run")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert world.store.events.path.read_bytes() == before
+    world.make("task")
+    assert events(world.store.events.path) == table(world.store)
+
+
+def test_a_file_that_cannot_be_written_fails_no_change_and_catches_up(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = world.store.events.path
+    kept = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    task = world.make("task")
+    assert world.store.get("task", task).state == "pending"
+    assert "lags behind" in caplog.text
+    path.rmdir()
+    path.write_bytes(kept)
+    world.make("task")
+    assert events(path) == table(world.store)
+
+
+def test_rebuild_writes_the_file_anew(world: World) -> None:
+    path = world.store.events.path
+    whole = path.read_bytes()
+    path.write_bytes(whole[whole.index(b"\n") + 1 :])
+    world.store.events.rebuild()
+    assert path.read_bytes() == whole
+
+
+def test_many_stores_and_threads_write_one_file_in_order(world: World) -> None:
+    stores = [StateStore.open(world.url) for _ in range(3)]
+    start = threading.Barrier(6)
+
+    def write(store: StateStore) -> None:
+        start.wait()
+        for _ in range(5):
+            with store.batch() as tx:
+                worker = tx.create("worker").worker_id
+                tx.transition("worker", worker, "idle")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, stores * 2))
+    for store in stores:
+        store.close()
+    assert len(table(world.store)) == 62
+    assert events(world.store.events.path) == table(world.store)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_cut_anywhere_it_comes_back_the_same(world: World, data: st.DataObject) -> None:
+    path = world.store.events.path
+    whole = path.read_bytes()
+    os.truncate(path, data.draw(st.integers(0, len(whole))))
+    world.store.events.catch_up()
+    assert path.read_bytes() == whole
