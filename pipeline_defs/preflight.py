@@ -12,7 +12,7 @@ from pipeline_defs.plan.report import untested_tasks
 from pipeline_defs.revisions import Revision
 from pipeline_defs.samples import sample_repository
 from resources.checkouts import checkout_of, local_changes
-from resources.processes import allowed_environment, find_command
+from resources.environment import allowed_environment, find_command
 from resources.repository import Repository
 from state.errors import PlanError, PlanProblem, PreflightError
 from state.home import Home

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resources.processes import ProcessResult, allowed_environment, run_process
+from resources.environment import allowed_environment
+from resources.processes import ProcessResult, run_process
 from resources.redaction import Redactor, declared_secrets
 from resources.specs import GateSpec
 from resources.tools import expand_command

@@ -17,12 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from resources.processes import (
-    ProcessNotStarted,
-    ProcessResult,
-    allowed_environment,
-    run_process,
-)
+from resources.environment import allowed_environment
+from resources.processes import ProcessNotStarted, ProcessResult, run_process
 from resources.redaction import Redactor, declared_secrets
 from resources.specs import ToolSpec
 from state.errors import PatchlineError

@@ -14,15 +14,9 @@ from typing import Any
 
 import pytest
 
-from resources.processes import (
-    MARKER,
-    CommandNotFound,
-    ProcessNotStarted,
-    ProcessResult,
-    allowed_environment,
-    find_command,
-    run_process,
-)
+from resources.environment import allowed_environment, find_command
+from resources.leftovers import MARKER
+from resources.processes import CommandNotFound, ProcessNotStarted, ProcessResult, run_process
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs a child subreaper")
 
