@@ -8,7 +8,6 @@ export UV_CACHE_DIR ?= $(CURDIR)/.tools/uv-cache
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export PATCHLINE_HOME ?= $(CURDIR)/.state
-export DAGSTER_HOME ?= $(PATCHLINE_HOME)/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 export PYTHONUTF8 := 1
 

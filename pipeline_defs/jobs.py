@@ -10,65 +10,105 @@ them when a tolerated failure upstream gave no output: the state decides what th
 Source: design section 3, issue 2 item 5.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from pipeline_defs.executor import threaded_executor
-from pipeline_defs.names import FINISH, LAND, OPEN, START, to_dagster, workstream_job
+from pipeline_defs.names import (
+    FINISH,
+    LAND,
+    OPEN,
+    START,
+    definition_name,
+    to_dagster,
+    workstream_job,
+)
 from pipeline_defs.ops import finish_op, land_op, open_op, start_op, task_op
 from pipeline_defs.plan.model import Plan, Workstream
 from pipeline_defs.revisions import Revision
 from resources.configurable import default_resources
 
 Edge = dg.MultiDependencyDefinition
+Resources = Mapping[str, Any]
+
+
+class PlanGraphs:
+    """The graphs and jobs of one plan revision.
+
+    A code location knows each op and graph definition by its name, so the plan's job and the jobs
+    of its workstreams are made of the same definitions.
+    """
+
+    def __init__(self, revision: Revision) -> None:
+        self._revision = revision
+        self._workstreams = {
+            ws.id: _workstream_graph(revision, ws) for ws in revision.plan.workstreams
+        }
+        self._finish = finish_op(revision)
+
+    def graph(self, workstream: str | None = None) -> dg.GraphDefinition:
+        """The graph of the plan, or of one of its workstreams alone, with its frame ops."""
+        plan = self._revision.plan
+        chosen = [ws for ws in plan.workstreams if workstream in (None, ws.id)]
+        graphs = {ws.id: self._workstreams[ws.id] for ws in chosen}
+        start = start_op(self._revision, workstream)
+        dependencies: dict[Any, dict[str, Any]] = {dg.NodeInvocation(start.name, alias=START): {}}
+        for ws in chosen:
+            upstream = [to_dagster(other) for other in ws.depends_on if other in graphs]
+            dependencies[dg.NodeInvocation(graphs[ws.id].name, alias=to_dagster(ws.id))] = {
+                "after": _after(START, *((name, "landed") for name in upstream))
+            }
+        dependencies[dg.NodeInvocation(self._finish.name, alias=FINISH)] = {
+            "after": _after(START, *((to_dagster(ws.id), "landed") for ws in chosen))
+        }
+        name = workstream_job(plan.plan, workstream) if workstream else to_dagster(plan.plan)
+        return dg.GraphDefinition(
+            name=name,
+            description=_describe(plan, chosen),
+            node_defs=[start, *graphs.values(), self._finish],
+            dependencies=dependencies,
+        )
+
+    def job(
+        self, workstream: str | None = None, resources: Resources | None = None
+    ) -> dg.JobDefinition:
+        """The job of the plan, or of one of its workstreams alone.
+
+        Args:
+            workstream: its id; the whole plan without one.
+            resources: those of the home that the environment names without any.
+        """
+        plan = self._revision.plan
+        tags = {"patchline/plan": plan.plan, "patchline/revision": self._revision.sha256}
+        if workstream:
+            tags["patchline/workstream"] = workstream
+        return self.graph(workstream).to_job(
+            executor_def=_executor(plan.max_concurrent),
+            resource_defs=resources or default_resources(),
+            tags=tags,
+        )
 
 
 def build_graph(revision: Revision, workstream: str | None = None) -> dg.GraphDefinition:
-    """The graph of a plan, or of one of its workstreams alone, with its frame ops."""
-    plan = revision.plan
-    chosen = [ws for ws in plan.workstreams if workstream in (None, ws.id)]
-    graphs = {ws.id: _workstream_graph(revision, ws) for ws in chosen}
-    start, finish = start_op(revision, workstream), finish_op(revision)
-    dependencies: dict[Any, dict[str, Any]] = {dg.NodeInvocation(start.name, alias=START): {}}
-    for ws in chosen:
-        upstream = [to_dagster(other) for other in ws.depends_on if other in graphs]
-        dependencies[dg.NodeInvocation(graphs[ws.id].name, alias=to_dagster(ws.id))] = {
-            "after": _after(START, *((name, "landed") for name in upstream))
-        }
-    dependencies[dg.NodeInvocation(finish.name, alias=FINISH)] = {
-        "after": _after(START, *((to_dagster(ws.id), "landed") for ws in chosen))
-    }
-    name = workstream_job(plan.plan, workstream) if workstream else to_dagster(plan.plan)
-    return dg.GraphDefinition(
-        name=name,
-        description=_describe(plan, chosen),
-        node_defs=[start, *graphs.values(), finish],
-        dependencies=dependencies,
-    )
+    """The graph of a plan, or of one of its workstreams alone."""
+    return PlanGraphs(revision).graph(workstream)
 
 
 def build_job(revision: Revision, workstream: str | None = None) -> dg.JobDefinition:
     """The job of a plan, or of one of its workstreams alone."""
-    tags = {"patchline/plan": revision.plan.plan, "patchline/revision": revision.sha256}
-    if workstream:
-        tags["patchline/workstream"] = workstream
-    return build_graph(revision, workstream).to_job(
-        executor_def=_executor(revision.plan.max_concurrent),
-        resource_defs=default_resources(),
-        tags=tags,
-    )
+    return PlanGraphs(revision).job(workstream)
 
 
-def build_jobs(revision: Revision) -> list[dg.JobDefinition]:
-    """Every job of a plan: the plan's own, then one for each workstream."""
-    alone = [build_job(revision, ws.id) for ws in revision.plan.workstreams if ws.enabled]
-    return [build_job(revision), *alone]
+def build_jobs(revision: Revision, resources: Resources | None = None) -> list[dg.JobDefinition]:
+    """Every job of a plan: the plan's own, then one for each enabled workstream."""
+    graphs = PlanGraphs(revision)
+    enabled = [ws.id for ws in revision.plan.workstreams if ws.enabled]
+    return [graphs.job(workstream, resources) for workstream in (None, *enabled)]
 
 
 def _workstream_graph(revision: Revision, ws: Workstream) -> dg.GraphDefinition:
-    prefix = to_dagster(ws.id)
     opening, landing = open_op(revision, ws), land_op(revision, ws)
     tasks = {task.id: task_op(revision, ws, task) for task in ws.tasks}
     dependencies: dict[Any, dict[str, Any]] = {dg.NodeInvocation(opening.name, alias=OPEN): {}}
@@ -81,8 +121,8 @@ def _workstream_graph(revision: Revision, ws: Workstream) -> dg.GraphDefinition:
         "after": _after(OPEN, *((to_dagster(task.id), "result") for task in ws.tasks))
     }
     return dg.GraphDefinition(
-        name=f"{prefix}__workstream",
-        description=ws.title or ws.id,
+        name=definition_name(revision.plan.plan, ws.id, role="Workstream"),
+        description=f"{ws.title or ws.id}: {len(ws.tasks)} tasks on a branch of their own.",
         node_defs=[opening, *tasks.values(), landing],
         dependencies=dependencies,
         input_mappings=[

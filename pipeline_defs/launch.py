@@ -7,13 +7,14 @@ from typing import Any
 import dagster as dg
 
 from pipeline_defs.dagster_home import dagster_instance
+from pipeline_defs.dagster_privates import execute_as_of_location
 from pipeline_defs.jobs import build_job
 from pipeline_defs.revisions import Revision, open_revision
 from pipeline_defs.runs import RUN_TAG
 from state.home import Home
 
-LOCATION_TAG = {".dagster/repository": "__repository__@patchline"}
-"""Lists the run under the code location's job in the UI (see workspace.yaml)."""
+LOCATION = "patchline"
+"""The code location's name in workspace.yaml; its jobs list the runs of the command line too."""
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
@@ -46,14 +47,5 @@ def execute_run(
     run_config: dict[str, Any] = {"loggers": QUIET}
     if max_concurrent:
         run_config["execution"] = {"config": {"max_concurrent": max_concurrent}}
-    with (
-        dagster_instance(home) as instance,
-        dg.execute_job(
-            job,
-            instance=instance,
-            run_config=run_config,
-            tags={RUN_TAG: run_id, **LOCATION_TAG},
-            raise_on_error=False,
-        ) as result,
-    ):
-        return result.success
+    with dagster_instance(home) as instance:
+        return execute_as_of_location(job, LOCATION, instance, run_config, {RUN_TAG: run_id})

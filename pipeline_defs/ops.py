@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline_defs.names import to_dagster
+from pipeline_defs.names import definition_name
 from pipeline_defs.orders import run_spec
 from pipeline_defs.plan.model import Plan, Task, Workstream
 from pipeline_defs.revisions import Revision
@@ -40,7 +40,7 @@ def start_op(revision: Revision, workstream: str | None) -> dg.OpDefinition:
     plan = revision.plan
 
     @dg.op(
-        name=f"start__{to_dagster(plan.plan)}",
+        name=definition_name(plan.plan, *([workstream] if workstream else []), role="Start"),
         description="Check repository, target, tools and gates; open the run.",
         required_resource_keys=RESOURCES,
         out=dg.Out(dg.Nothing),
@@ -60,7 +60,7 @@ def open_op(revision: Revision, ws: Workstream) -> dg.OpDefinition:
     """The first op of a workstream: its branch."""
 
     @dg.op(
-        name=f"{to_dagster(ws.id)}__open",
+        name=definition_name(revision.plan.plan, ws.id, role="Open"),
         description=f"Make the branch of {ws.title or ws.id}.",
         required_resource_keys=RESOURCES,
         ins=AFTER,
@@ -85,7 +85,7 @@ def task_op(revision: Revision, ws: Workstream, task: Task) -> dg.OpDefinition:
     resolved = revision.plan.resolve(ws, task)
 
     @dg.op(
-        name=f"{to_dagster(ws.id)}__{to_dagster(task.id)}",
+        name=definition_name(revision.plan.plan, ws.id, task.id),
         description=task.prompt or task.title or name,
         required_resource_keys=RESOURCES,
         ins=AFTER,
@@ -118,7 +118,7 @@ def land_op(revision: Revision, ws: Workstream) -> dg.OpDefinition:
     """The last op of a workstream: its gates on the merge with the target, then the target."""
 
     @dg.op(
-        name=f"{to_dagster(ws.id)}__land",
+        name=definition_name(revision.plan.plan, ws.id, role="Land"),
         description=f"Validate {ws.title or ws.id} and land it on the target.",
         required_resource_keys=RESOURCES,
         ins=AFTER,
@@ -145,7 +145,7 @@ def finish_op(revision: Revision) -> dg.OpDefinition:
     """The last op of a run: Dagster's verdict is the state's."""
 
     @dg.op(
-        name=f"finish__{to_dagster(revision.plan.plan)}",
+        name=definition_name(revision.plan.plan, role="Finish"),
         description="Say how the run ended.",
         required_resource_keys=RESOURCES,
         ins=AFTER,

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from state.clock_and_ids import IdSource
+from state.entities import storable
 from state.schema import runs, state_transitions, tasks, workstreams
 
 EVENT_PREFIX = "evt_"
@@ -154,9 +155,9 @@ def write(
         "from_state": entry.from_state,
         "to_state": entry.to_state,
         "trigger": entry.trigger,
-        "reason": entry.reason,
+        "reason": entry.reason and storable(entry.reason),
         "severity": entry.severity,
-        "operator": entry.operator,
+        "operator": entry.operator and storable(entry.operator),
         "metadata": dict(entry.metadata or {}),
         "run_id": context.run_id,
         "workstream_id": context.workstream_id,

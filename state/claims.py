@@ -35,8 +35,8 @@ def claim(
     """Take a queued task for an idle worker: queued -> running, idle -> busy.
 
     The worker's capabilities are its row's and those given; a task is taken only when they cover
-    what it needs. Tasks of held or ended runs are not handed out, a worker of one run takes only that
-    run's, and a worker that is draining or already holds a task takes none.
+    what it needs. Tasks of held or ended runs are not handed out, a worker of one run takes only
+    that run's, and a worker that is draining or already holds a task takes none.
 
     Returns:
         The claim, or None when there is nothing to take or another took it first.

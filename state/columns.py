@@ -1,4 +1,4 @@
-"""Kinds of columns, and what every machine's table has: its CHECK constraints come from the data."""
+"""Kinds of columns, and what every machine's table has; CHECK constraints come from the data."""
 
 from typing import Any
 

@@ -1,10 +1,10 @@
-"""What a workstream or run should become, derived from its parts (decisions R2, W2, W4, W5, W6).
+"""What a workstream or run should become, derived from its parts (decisions R2, T3, W2, W4-W6).
 
 Pure functions that propose; the store applies only what is legal. In a lineage made by `retry_of`
 the newest row counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,6 +172,47 @@ def _replaced(entry: LedgerFacts, later: Sequence[LedgerFacts], roots: dict[str,
         )
         for other in later
     )
+
+
+def derive_waiting_tasks(
+    tasks: Sequence[TaskFacts], depends_on: Mapping[str, Iterable[str]]
+) -> list[tuple[str, Proposal]]:
+    """The next step of every pending or blocked task, from its dependencies alone (T3).
+
+    Args:
+        tasks: all tasks of a workstream, in the order of making.
+        depends_on: task_id -> the task_ids it depends on.
+    """
+    by_id = {task.task_id: task for task in tasks}
+    latest = {root_of(task, by_id): task for task in tasks}
+    steps: list[tuple[str, Proposal]] = []
+    for task in newest(tasks):
+        if task.state not in ("pending", "blocked"):
+            continue
+        wanted = (by_id[one] for one in depends_on.get(task.task_id, ()) if one in by_id)
+        unmet = [
+            latest[root_of(one, by_id)]
+            for one in wanted
+            if one.state != "completed" and latest[root_of(one, by_id)].state != "completed"
+        ]
+        step = _wait_for_tasks(task, unmet)
+        if step is not None:
+            steps.append((task.task_id, step))
+    return steps
+
+
+def _wait_for_tasks(task: TaskFacts, unmet: Sequence[TaskFacts]) -> Proposal | None:
+    names = tuple(one.name for one in unmet)
+    lost = tuple(one.name for one in unmet if one.state in MACHINES["task"].terminal)
+    if lost:
+        reason = f"depends on {', '.join(lost)}, which did not complete"
+        return Proposal("cancelled", "dependency_failed", reason, lost)
+    if task.state == "blocked":
+        return None if unmet else Proposal("pending", "dependency_satisfied")
+    if unmet:
+        reason = f"waits for {', '.join(names)}"
+        return Proposal("blocked", "dependency_check_failed", reason, names)
+    return Proposal("queued", "scheduler_assigned")
 
 
 def derive_run(

@@ -93,6 +93,16 @@ def kind_of(entity_type: str) -> Kind:
         ) from error
 
 
+def storable(text: str) -> str:
+    """Text that every backend can keep: bytes that are no UTF-8 and NUL appear as escapes.
+
+    Reasons and names come from tools and file names, which may hold anything.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
 def clean(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
     """Column values as they are stored: known columns only, times as text, sets as lists.
 
@@ -109,6 +119,8 @@ def clean(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
             value = timestamp(value)
         elif isinstance(value, str) and name.endswith("_at"):
             value = timestamp(parse_timestamp(value))
+        elif isinstance(value, str):
+            value = storable(value)
         elif isinstance(value, frozenset | set):
             value = sorted(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         elif isinstance(value, tuple):

@@ -267,6 +267,10 @@ def _patch_ledger(request: Request) -> dict[str, Any]:
     return {}
 
 
+def _test_gate(request: Request) -> dict[str, Any]:
+    return {"timed_out": True} if request.trigger == "timeout_exceeded" else {}
+
+
 def _circuit_breaker(request: Request) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     if request.target == "CLOSED":
@@ -284,5 +288,6 @@ _AUTOMATIC: Mapping[str, Callable[[Request], dict[str, Any]]] = {
     "worker": _worker,
     "uet_worker": _uet_worker,
     "patch_ledger": _patch_ledger,
+    "test_gate": _test_gate,
     "circuit_breaker": _circuit_breaker,
 }

@@ -10,7 +10,7 @@ from state import attempts, audit, creation, guards, links, reads, statements
 from state.audit import Entry, TransitionRecord
 from state.claims import Claim, claim
 from state.clock_and_ids import timestamp
-from state.entities import Kind, clean, kind_of
+from state.entities import Kind, clean, kind_of, storable
 from state.errors import (
     OptimisticLockError,
     StoreUsageError,
@@ -125,6 +125,7 @@ class Transaction:
         kind = kind_of(entity_type)
         machine = kind.machine_of()
         values = clean(kind, columns)
+        reason = reason and storable(reason)
         self._refuse_fixed(kind, values, allowed={"worker_id"} if entity_type == "task" else set())
         row = self._row(kind, entity_id)
         request = Request(

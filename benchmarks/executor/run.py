@@ -21,8 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -105,9 +106,89 @@ def floor(tasks: int, folder: Path) -> float:
     return seconds
 
 
+def patchline(tasks: int, folder: Path) -> float:
+    """The whole product on the same work: every task is a judged commit that lands on `main`.
+
+    Besides the two subprocesses that the floor has too, each task costs about fifteen calls of
+    git; they count as overhead here.
+    """
+    from pipeline_defs.launch import execute_run
+    from pipeline_defs.plan.loader import load_plan
+    from pipeline_defs.revisions import register
+    from pipeline_defs.runs import Launch, open_run
+    from state.home import Home
+    from state.store import StateStore
+
+    repo = folder / "repo"
+    make_repository(repo, tasks)
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps(patchline_plan(tasks)))
+    home = Home.at(folder / "home")
+    revision = register(home, load_plan(plan))
+    started = time.perf_counter()
+    with StateStore.open(home.database_url, events=home.events) as store:
+        run = open_run(store, home, Launch(revision, repo=str(repo)))
+    with environment(PATCHLINE_HOME=str(home.root), DAGSTER_HOME=str(home.dagster)):
+        good = execute_run(home, revision, run.run_id)
+    seconds = time.perf_counter() - started
+    git = ("git", "-C", str(repo))
+    commits = subprocess.run([*git, "rev-list", "--count", "main"], capture_output=True, text=True)
+    lines = [(repo / f"task_{number}.txt").read_text() for number in range(tasks)]
+    if not good or int(commits.stdout) != tasks + 1 or set(lines) != {"line\nline\n"}:
+        raise RuntimeError(f"{commits.stdout.strip()} commits on main, expected {tasks + 1}")
+    return seconds
+
+
+def make_repository(repo: Path, tasks: int) -> None:
+    """A repository with a file of one line for each task."""
+    repo.mkdir()
+    for number in range(tasks):
+        (repo / f"task_{number}.txt").write_text("line\n")
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], [*who, "commit", "-qm", "start"]):
+        subprocess.run(["git", *command], cwd=repo, check=True)
+
+
+def patchline_plan(tasks: int) -> dict[str, Any]:
+    """One workstream of independent tasks, gate `true`."""
+    return {
+        "plan": "bench",
+        "max_concurrent": MAX_CONCURRENT,
+        "defaults": {"tool": "append"},
+        "tools": {"append": {"command": ["sh", "-c", 'echo line >> "$1"', "sh", "{files}"]}},
+        "gates": {"ok": {"command": ["true"]}},
+        "workstreams": [
+            {
+                "id": "all",
+                "gates": ["ok"],
+                "tasks": [
+                    {"id": f"t{number}", "files_scope": [f"/task_{number}.txt"]}
+                    for number in range(tasks)
+                ],
+            }
+        ],
+    }
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Environment variables for the duration of a block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 SUBJECTS: dict[str, Subject] = {
     "multiprocess": dagster_subject("multiprocess"),
     "threaded": dagster_subject("threaded"),
+    "patchline": patchline,
 }
 BASELINE = "multiprocess"
 

@@ -196,10 +196,9 @@ def test_four_processes_on_one_file_claim_each_task_once(world: World) -> None:
     assert sorted(got) == sorted(tasks)
 
     lines = [json.loads(line) for line in world.store.events.path.read_text().splitlines()]
-    audited = [
-        row.event_id
-        for row in world.store.engine.connect().exec_driver_sql(
+    with world.store.reading() as connection:
+        rows = connection.exec_driver_sql(
             "SELECT event_id FROM state_transitions ORDER BY transition_id"
         )
-    ]
+        audited = [event_id for (event_id,) in rows]
     assert [line["event_id"] for line in lines] == audited

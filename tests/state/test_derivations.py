@@ -13,6 +13,7 @@ from state.derivations import (
     WorkstreamFacts,
     derive_run,
     derive_waiting,
+    derive_waiting_tasks,
     derive_workstream,
     newest,
 )
@@ -190,3 +191,28 @@ def test_a_workstream_waits_and_then_is_ready() -> None:
     waiting = [stream("a", "executing"), stream("b", "planned", "a"), stream("d", "planned")]
     assert settle(waiting) == {"a": "executing", "b": "blocked", "d": "ready"}
     assert settle([stream("a", "completed"), stream("b", "blocked", "a")])["b"] == "ready"
+
+
+def test_tasks_wait_for_what_they_depend_on() -> None:
+    facts = tasks("completed", "pending", "blocked", "running", "pending")
+    links = {"t1": ["t0"], "t2": ["t0"], "t4": ["t3"]}
+    assert [(task, step.state) for task, step in derive_waiting_tasks(facts, links)] == [
+        ("t1", "queued"),
+        ("t2", "pending"),
+        ("t4", "blocked"),
+    ]
+    assert derive_waiting_tasks(tasks("running", "blocked"), {"t1": ["t0"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("successor", "expected"),
+    [(None, "cancelled"), ("failed", "cancelled"), ("running", None), ("completed", "pending")],
+)
+def test_a_failed_dependency_cancels_unless_a_successor_lives(
+    successor: str | None, expected: str | None
+) -> None:
+    facts = tasks("failed", "blocked")
+    if successor:
+        facts.append(TaskFacts("t9", successor, retry_of="t0"))
+    steps = derive_waiting_tasks(facts, {"t1": ["t0"]})
+    assert [step.state for _, step in steps] == ([expected] if expected else [])

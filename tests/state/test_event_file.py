@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -183,3 +185,32 @@ def test_cut_anywhere_it_comes_back_the_same(world: World, data: st.DataObject) 
     os.truncate(path, data.draw(st.integers(0, len(whole))))
     world.store.events.catch_up()
     assert path.read_bytes() == whole
+
+
+WRITER = """
+import sys
+from state.store import StateStore
+store = StateStore.open(sys.argv[1])
+while True:
+    with store.batch() as tx:
+        worker = tx.create("worker").worker_id
+        tx.transition("worker", worker, "idle")
+    print(worker, flush=True)
+"""
+
+
+def test_a_killed_writer_loses_nothing_that_it_was_told_is_kept(world: World) -> None:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, world.url], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    told = [process.stdout.readline().strip() for _ in range(20)]
+    process.kill()
+    told += process.stdout.read().split("\n")[:-1]
+    process.stdout.close()
+    process.wait()
+    with StateStore.open(world.url) as store:
+        assert events(store.events.path) == table(store)
+        kept = {row.worker_id: row.state for row in store.find("worker")}
+        assert {kept[worker] for worker in told} == {"idle"}

@@ -221,3 +221,15 @@ def test_a_run_canceled_before_its_start_has_no_start(world: World) -> None:
     assert row.started_at is None
     assert row.completed_at is not None
     assert row.reason == "changed my mind"
+
+
+def test_of_several_retries_the_newest_counts(world: World) -> None:
+    store = world.store
+    first, waiting = world.make("task"), world.make("task")
+    store.add_dependency("task", waiting, first)
+    world.go("task", first, "queued", "running", "failed")
+    again = world.make("task", retry_of=first)
+    world.go("task", again, "queued", "running", "failed")
+    last = world.make("task", retry_of=first)
+    world.go("task", last, "queued", "running", "validating", "completed")
+    assert store.transition("task", waiting, "queued").to_state == "queued"

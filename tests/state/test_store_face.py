@@ -305,3 +305,19 @@ def test_sqlite_is_run_for_durability(store: StateStore) -> None:
         assert read("synchronous") == 2
         assert read("foreign_keys") == 1
         assert read("busy_timeout") == 30_000
+
+
+def test_text_that_is_no_unicode_is_kept_as_escapes(world: World) -> None:
+    task = world.make_in("task", "running")
+    record = world.store.transition(
+        "task", task, "failed", reason="a\udcff\0b ünd", feedback="\udc80"
+    )
+    row = world.store.get("task", task)
+    assert record.reason == row.reason == "a\\udcff\\x00b ünd"
+    assert row.feedback == "\\udc80"
+
+
+def test_a_gate_that_ran_out_of_time_says_so(world: World) -> None:
+    gate = world.make_in("test_gate", "RUNNING")
+    world.store.transition("test_gate", gate, "FAILED", trigger="timeout_exceeded", exit_code=124)
+    assert world.store.get("test_gate", gate).timed_out is True

@@ -1,0 +1,138 @@
+"""The `patchline` command: its commands, and how every error reaches people and programs.
+
+Command modules are imported when their command is used, and heavy libraries inside the functions
+that need them: `patchline validate` must not wait for Dagster. Source: design sections 5 and 6.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from pipeline_defs.cli.output import print_json
+from state.errors import (
+    EntityNotFoundError,
+    PatchlineError,
+    PlanError,
+    PlanProblem,
+    PreflightError,
+    StoreUnavailableError,
+    StoreUsageError,
+)
+
+FAILED, BAD_INPUT, UNFIT, INTERRUPTED = 1, 2, 3, 130
+EXIT_CODES: dict[type[PatchlineError], int] = {
+    PlanError: BAD_INPUT,
+    EntityNotFoundError: BAD_INPUT,
+    StoreUsageError: BAD_INPUT,
+    PreflightError: UNFIT,
+    StoreUnavailableError: UNFIT,
+}
+
+COMMANDS = {
+    "validate": ("plans:validate", "Check a plan file and say everything that is wrong with it."),
+    "run": ("run:run", "Run a plan to its end in this process, with live progress."),
+    "resume": ("run:resume", "Go on with a run that was interrupted or whose process died."),
+    "status": ("read:status", "Say how the newest run stands, or a named one."),
+    "list": ("read:list_", "List runs, tasks, patches, gates, events and more."),
+    "plan": ("plans:plan", "Register plans for the Dagster UI; list those registered."),
+    "dev": ("dev:dev", "Open the Dagster UI and its daemon on this home."),
+    "machines": ("read:machines", "Print the state machines."),
+}
+"""Every command: where it is, and its line in `patchline --help`, in the order of a day's work."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in their order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return getattr(importlib.import_module(f"pipeline_defs.cli.{module}"), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 good; 1 the run or check failed; 2 bad input or usage; 3 the environment "
+    "is not fit; 130 interrupted. The state lies in $PATCHLINE_HOME, by default ./.state.",
+)
+@click.version_option(version("patchline"), prog_name="patchline")
+def cli() -> None:
+    """Turn plans of agent and codemod work into tested, committed patches."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit code. Never raises for what a user can mend."""
+    words = list(sys.argv[1:] if args is None else args)
+    as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold bytes that no encoding has; printing one must not end the program.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    try:
+        code = cli.main(args=words, prog_name="patchline", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return _report([{"message": "Interrupted."}], as_json, INTERRUPTED)
+    except Exception as error:
+        return _report_exception(error, as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _report_exception(error: Exception, as_json: bool) -> int:
+    match error:
+        case click.UsageError():
+            ctx = error.ctx
+            hint = f"See: {ctx.command_path} --help" if ctx else "See: patchline --help"
+            return _report(
+                [{"message": error.format_message(), "hint": hint}], as_json, error.exit_code
+            )
+        case click.ClickException():
+            return _report([{"message": error.format_message()}], as_json, error.exit_code)
+        case PlanError():
+            return _report([one.as_dict() for one in error.problems], as_json, BAD_INPUT)
+        case PatchlineError():
+            code = next(
+                (code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED
+            )
+            problem = {
+                "message": getattr(error, "message", str(error)),
+                "hint": getattr(error, "hint", None),
+            }
+            return _report([problem], as_json, code)
+        case _:
+            traceback.print_exception(error)
+            message = f"This is a bug in patchline: {type(error).__name__}: {error}"
+            hint = "The state is safe; `patchline status` says how it stands. Please report this."
+            return _report([{"message": message, "hint": hint}], as_json, FAILED)
+
+
+def _report(problems: list[dict[str, Any]], as_json: bool, code: int) -> int:
+    """Print errors, one line each on stderr, or as the one JSON document on stdout."""
+    whole = [PlanProblem(**problem) for problem in problems]
+    if as_json:
+        print_json({"errors": [one.as_dict() for one in whole]})
+    else:
+        for one in whole:
+            click.echo(f"Error: {one}", err=True)
+    return code

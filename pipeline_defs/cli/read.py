@@ -1,0 +1,199 @@
+"""`status`, `list` and `machines`: what the state says."""
+
+from typing import Any
+
+import click
+
+from pipeline_defs.cli.output import duration, json_option, print_json, print_table
+from state.errors import EntityNotFoundError
+from state.home import Home
+from state.machines import MACHINES, machines_document
+
+ENTITIES = {
+    "runs": "run",
+    "workstreams": "workstream",
+    "tasks": "task",
+    "workers": "worker",
+    "patches": "patch_ledger",
+    "gates": "test_gate",
+    "breakers": "circuit_breaker",
+    "events": None,
+}
+COLUMNS = {
+    "runs": ("run_id", "plan", "state", "target", "created_at", "reason"),
+    "workstreams": ("slug", "state", "ws_id", "reason"),
+    "tasks": ("slug", "state", "attempts", "task_id", "reason"),
+    "workers": ("worker_id", "state", "pid", "host", "heartbeat_at"),
+    "patches": ("ledger_id", "state", "commit_sha", "quarantine_reason"),
+    "gates": ("name", "state", "exit_code", "seconds", "tree", "gate_id"),
+    "breakers": ("tool_id", "state", "failure_count", "opened_at"),
+    "events": ("timestamp", "entity_type", "from_state", "to_state", "entity_id", "reason"),
+}
+PAGE = 50
+OTHER_SPELLING = {"canceled": "cancelled", "cancelled": "canceled"}
+ANY_STATE = frozenset(state for machine in MACHINES.values() for state in machine.states)
+
+
+@click.command()
+@click.argument("run", required=False)
+@json_option
+def status(run: str | None, as_json: bool) -> int:
+    """Say how RUN stands, or the newest run.
+
+    Exit code 0 whatever its state is; 1 when nothing has run yet; 2 when there is no such run.
+    """
+    from pipeline_defs.cli.home import existing_store
+    from pipeline_defs.cli.summary import print_summary
+    from state.queries import run_summary
+
+    home = Home.find()
+    with existing_store(home) as store:
+        if store is None:
+            raise click.ClickException(_nothing_yet(home))
+        try:
+            document = run_summary(store, run)
+        except EntityNotFoundError:
+            if run is not None:
+                raise
+            raise click.ClickException(_nothing_yet(home)) from None
+        if as_json:
+            print_json(document)
+            return 0
+        print_table(
+            ("task", "state", "attempts", "reason"),
+            [
+                (task["id"], task["state"], task["attempts"], task["reason"])
+                for task in document["tasks"]
+            ],
+        )
+        click.echo()
+        print_summary(store, home, document, live=True)
+    return 0
+
+
+def _nothing_yet(home: Home) -> str:
+    return f"Nothing has run yet in {home.root}. Start with: patchline run PLAN"
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(list(ENTITIES)))
+@click.option("--state", "states", multiple=True, help="Only these states; may be repeated.")
+@click.option("--run", "run", help="Only what belongs to this run.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"The newest so many [default: {PAGE}; with --json all].",
+)
+@json_option
+def list_(
+    kind: str, states: tuple[str, ...], run: str | None, limit: int | None, as_json: bool
+) -> int:
+    """List what the state holds, the newest first.
+
+    With --json: an array of rows by column; of events in their canonical shape.
+    """
+    from pipeline_defs.cli.home import existing_store
+    from state.queries import list_entities
+
+    filters: dict[str, Any] = {}
+    if states:
+        filters["to_state" if kind == "events" else "state"] = _checked(kind, states)
+    if run and kind == "breakers":
+        raise click.UsageError("Breakers are shared by all runs: leave --run out.")
+    with existing_store(Home.find()) as store:
+        rows: list[dict[str, Any]] = []
+        if store is not None:
+            if run:
+                filters["run_id"] = store.get("run", run).run_id
+            rows = list_entities(store, kind, filters, limit or (None if as_json else PAGE + 1))
+        elif run:
+            raise EntityNotFoundError("run", run)
+        names = _task_names(store, kind, rows) if store is not None and not as_json else {}
+    if as_json:
+        print_json(rows)
+        return 0
+    shown = rows if limit else rows[:PAGE]
+    columns = COLUMNS[kind]
+    headings = ["name" if column == "slug" else column for column in columns]
+    if names:
+        headings = ["task", *headings]
+    if not shown:
+        click.echo(f"There are no {kind}{' like that' if filters else ' yet'}.")
+        return 0
+    print_table(headings, [_cells(row, columns, names) for row in shown])
+    if len(rows) > len(shown):
+        click.echo(f"These are the newest {PAGE}; more with --limit.", err=True)
+    return 0
+
+
+def _checked(kind: str, states: tuple[str, ...]) -> list[str]:
+    """The states to look for, in the spelling of the machine (decisions R4)."""
+    entity = ENTITIES[kind]
+    known = ANY_STATE if entity is None else frozenset(MACHINES[entity].states)
+    found = [
+        state if state in known else OTHER_SPELLING.get(state, state)
+        for state in states
+    ]
+    for state in found:
+        if state not in known:
+            options = ", ".join(MACHINES[entity].states if entity else sorted(known))
+            raise click.UsageError(f"No {kind} have the state {state!r}. There are: {options}.")
+    return found
+
+
+def _task_names(store: Any, kind: str, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """`core/imports` for the tasks that rows speak of."""
+    key = {"tasks": "task_id", "patches": "task_id", "gates": "task_id"}.get(kind)
+    wanted = sorted({row[key] for row in rows if row[key]}) if key else []
+    if not wanted:
+        return {}
+    tasks = store.find("task", task_id=wanted)
+    streams = store.find("workstream", ws_id=sorted({task.workstream_id for task in tasks}))
+    slugs = {row.ws_id: row.slug or row.ws_id for row in streams}
+    return {
+        task.task_id: f"{slugs[task.workstream_id]}/{task.slug or task.task_id}" for task in tasks
+    }
+
+
+def _cells(row: dict[str, Any], columns: tuple[str, ...], names: dict[str, str]) -> list[Any]:
+    cells = [_cell(column, row[column]) for column in columns]
+    return [names.get(row["task_id"], ""), *cells] if names else cells
+
+
+def _cell(column: str, value: Any) -> Any:
+    if value is None:
+        return ""
+    if column in ("commit_sha", "tree"):
+        return value[:12]
+    if column == "seconds":
+        return duration(value)
+    if column == "reason" or column.endswith("_reason"):
+        return " ".join(str(value).split())
+    return value
+
+
+@click.command()
+@json_option
+def machines(as_json: bool) -> int:
+    """Print the state machines: states, transitions, what triggers them.
+
+    Initial states are marked with `>`, final ones with `.`; transitions of our own with `+`.
+    """
+    document = machines_document()
+    if as_json:
+        print_json(document)
+        return 0
+    for name, machine in document.items():
+        click.secho(f"{name} (table {machine['table']}, key {machine['key']})", bold=True)
+        marks = {machine["initial"]: ">", **dict.fromkeys(machine["terminal"], ".")}
+        click.echo("  " + "  ".join(f"{marks.get(one, '')}{one}" for one in machine["states"]))
+        for one in machine["transitions"]:
+            mark = "+" if one["extension"] else " "
+            click.echo(
+                f"  {mark} {one['from']} -> {one['to']}: {', '.join(one['triggers'])}"
+                + ("" if one["severity"] == "info" else f" ({one['severity']})")
+            )
+        click.echo()
+    return 0
+
+

@@ -1,0 +1,61 @@
+"""What patchline needs of Dagster's private parts besides its executor, behind plain functions.
+
+`tests/dagster/test_dagster_internals.py` checks each name and signature used here and in
+`pipeline_defs/executor.py`, so that an upgrade that moves one fails there and says which.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.definitions_load_context import (
+    DefinitionsLoadContext,
+    DefinitionsLoadType,
+)
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+
+REPOSITORY = "__repository__"
+"""Dagster's name for the one repository of a code location that is made of `Definitions`."""
+
+
+def remembered_load() -> Mapping[str, Any] | None:
+    """What the code location said about itself when it was loaded, in a process that rebuilds it.
+
+    Returns:
+        The `Definitions`' reconstruction metadata in a run worker or step process; None where the
+        location is loaded afresh.
+    """
+    context = DefinitionsLoadContext.get()
+    if context.load_type is DefinitionsLoadType.INITIALIZATION:
+        return None
+    return context.reconstruction_metadata
+
+
+def execute_as_of_location(
+    job: ReconstructableJob,
+    location: str,
+    instance: dg.DagsterInstance,
+    run_config: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> bool:
+    """Execute a job in this process, recorded as a run of a code location.
+
+    `dg.execute_job` records no code location, and then the UI neither links the run to its job nor
+    offers to run it again.
+
+    Returns:
+        Whether the run succeeded.
+    """
+    definition = job.get_definition()
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), REPOSITORY)
+    run = instance.create_run_for_job(
+        job_def=definition,
+        run_config=run_config,
+        tags=tags,
+        remote_job_origin=origin.get_job_origin(definition.name),
+        job_code_origin=job.get_python_origin(),
+    )
+    with execute_run(job, run, instance, raise_on_error=False) as result:
+        return result.success
