@@ -4,6 +4,7 @@
 `pipeline_defs/executor.py`, so that an upgrade that moves one fails there and says which.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,12 +21,20 @@ REPOSITORY = "__repository__"
 """Dagster's name for the one repository of a code location that is made of `Definitions`."""
 
 
+def remembering(definitions: dg.Definitions, load: Mapping[str, str]) -> dg.Definitions:
+    """The definitions, with what `remembered_load` is to return where they are rebuilt."""
+    with warnings.catch_warnings():
+        # Dagster calls this a preview; what we use of it is checked like its private parts.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return definitions.with_reconstruction_metadata(load)
+
+
 def remembered_load() -> Mapping[str, Any] | None:
     """What the code location said about itself when it was loaded, in a process that rebuilds it.
 
     Returns:
-        The `Definitions`' reconstruction metadata in a run worker or step process; None where the
-        location is loaded afresh.
+        What was given to `remembering`, in a run worker or step process; None where the location
+        is loaded afresh.
     """
     context = DefinitionsLoadContext.get()
     if context.load_type is DefinitionsLoadType.INITIALIZATION:
@@ -53,7 +62,7 @@ def execute_as_of_location(
     run = instance.create_run_for_job(
         job_def=definition,
         run_config=run_config,
-        tags=tags,
+        tags={**definition.run_tags, **tags},
         remote_job_origin=origin.get_job_origin(definition.name),
         job_code_origin=job.get_python_origin(),
     )

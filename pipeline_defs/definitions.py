@@ -16,7 +16,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipeline_defs.dagster_privates import remembered_load
+from pipeline_defs.dagster_privates import remembered_load, remembering
 from pipeline_defs.jobs import build_jobs
 from pipeline_defs.plan.loader import load_plan
 from pipeline_defs.revisions import Revision, current_revisions, open_revision, register
@@ -76,8 +76,7 @@ def build_definitions(home: Home, revisions: Sequence[Revision]) -> dg.Definitio
     resources = default_resources(home)
     jobs = [job for revision in revisions for job in build_jobs(revision, resources)]
     named = json.dumps([[str(revision.path), str(revision.source)] for revision in revisions])
-    definitions = dg.Definitions(jobs=jobs, resources=resources)
-    return definitions.with_reconstruction_metadata({REMEMBERED: named})
+    return remembering(dg.Definitions(jobs=jobs, resources=resources), {REMEMBERED: named})
 
 
 def load_definitions(home: Home, folder: Path) -> dg.Definitions:

@@ -3,9 +3,9 @@
 Tools, gates and git are subprocesses, so a thread per step is enough and costs milliseconds, where
 a process per step costs seconds. Resources are initialised once per run and shared by the threads.
 
-Dagster has no public way to write an executor that runs steps in its own process. Everything that
-leans on `dagster._core` is in this file, and `tests/dagster/test_dagster_internals.py` checks each
-name and signature, so that an upgrade that moves one fails there and says which.
+Dagster has no public way to write an executor that runs steps in its own process. Everything in it
+that leans on `dagster._core` is in this file, and `tests/dagster/test_dagster_internals.py` checks
+each name and signature, so that an upgrade that moves one fails there and says which.
 
 What differs from Dagster's in-process executor, besides the threads:
   * After an interrupt no step is retried. Dagster honours an op's RetryPolicy even when the failure

@@ -15,8 +15,9 @@ from pipeline_defs.orders import run_spec
 from pipeline_defs.plan.model import Plan, Task, Workstream
 from pipeline_defs.revisions import Revision
 from pipeline_defs.runs import Launch, attach_run, find_run
+from resources.outcomes import Cancelled, Completed, Failed, Interrupted, Retry
 from resources.session import RunSession
-from resources.task_path import Cancelled, Completed, Failed, Interrupted, Retry, TaskPath
+from resources.task_path import TaskPath
 from resources.workstream_path import Landed, WorkstreamPath
 
 RESOURCES = {"state", "session"}

@@ -15,6 +15,7 @@ from resources.specs import GateSpec
 from resources.tools import expand_command
 from resources.worktrees import Sandbox
 from state.store import StateStore
+from state.transaction import Transaction
 
 TIMEOUT_EXIT_CODE = 124
 FEEDBACK_TAIL = 8000
@@ -120,6 +121,7 @@ class GateRunner:
                 expected_exit_codes=list(spec.expected_exit_codes),
                 timeout_sec=spec.timeout_sec,
                 blocking=spec.blocking,
+                retry_of=self._earlier_entry(tx, name, subject),
             )
             if subject.task_id is not None:
                 tx.add_task_gate(subject.task_id, row.gate_id, subject.role)
@@ -129,6 +131,13 @@ class GateRunner:
             else:
                 tx.transition("test_gate", row.gate_id, "RUNNING")
         return row.gate_id
+
+    def _earlier_entry(self, tx: Transaction, name: str, subject: Subject) -> str | None:
+        """The entry gate that this one runs again: the newest of a lineage counts (G2)."""
+        if subject.role != "entry":
+            return None
+        rows = tx.find("test_gate", task_id=subject.task_id, role="entry", name=name)
+        return rows[-1].gate_id if rows else None
 
     def _run(
         self,

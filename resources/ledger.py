@@ -185,12 +185,6 @@ class PatchLedger:
         with self._store.batch() as tx:
             end_unlanded(tx, tx.get("patch_ledger", patch.ledger_id), reason)
 
-    def end_unlanded(self, tx: Transaction, task_id: str, reason: str) -> None:
-        """Bring every entry of a task that is half-way to an end."""
-        for entry in tx.find("patch_ledger", task_id=task_id):
-            if entry.state in UNLANDED:
-                end_unlanded(tx, entry, reason)
-
     def _create(
         self, tx: Transaction, patch_id: str | None, task_id: str, workstream_id: str, token: str
     ) -> Any:

@@ -69,6 +69,11 @@ class Progress:
             self._policy.allow_noncritical_failures,
         )
 
+    def cancel_task(self, task_id: str, reason: str) -> None:
+        """Cancel a task that cannot begin, and settle the others."""
+        self._cancel_task(self._store.get("task", task_id), "dependency_failed", reason)
+        self.settle()
+
     def cancel_workstream(self, ws_id: str, reason: str) -> None:
         """Cancel a workstream that cannot begin, with its tasks, and settle the others."""
         view = run_view(self._store, self._run_id)
@@ -121,11 +126,14 @@ class Progress:
             view, row, "critical_sibling_failed", "a critical workstream failed"
         ):
             return True
-        if row.state != "executing":
+        if row.state not in ("ready", "executing"):
             return False
         proposal = self.derive(row.ws_id, view.tasks_of(row.ws_id))
         if proposal is None or proposal.state != "failed":
             return False
+        if row.state == "ready":  # none of its tasks could begin
+            reason = proposal.reason or "no task could begin"
+            return self._cancel_workstream(view, row, "user_cancelled", reason)
         return self._fail_workstream(view, row, proposal)
 
     def _unreachable(self, view: RunView, row: Any) -> bool:

@@ -76,15 +76,8 @@ class Recovery:
             tx.transition("worker", worker.worker_id, "shutdown", reason="its process is gone")
 
     def _roll_back(self, tx: Transaction, task: Any) -> None:
-        for entry in tx.find("patch_ledger", task_id=task.task_id):
-            if entry.state == "verified" and self._has_landed(tx, entry):
-                commit = entry.candidate_commit
-                tx.transition("patch_ledger", entry.ledger_id, "committed", commit_sha=commit)
-                tx.transition("task", task.task_id, "validating", reason="found on its branch")
-                tx.transition("task", task.task_id, "completed")
-                return
-            if entry.state in UNLANDED:
-                end_unlanded(tx, entry, "the process died")
+        if self.settle_patches(tx, task, "the process died") is not None:
+            return
         reason = f"worker {task.worker_id} is gone"
         columns: dict[str, Any] = {"trigger": "worker_lost", "reason": reason}
         if task.retry_count < task.max_retries:
@@ -92,6 +85,24 @@ class Recovery:
             tx.transition("task", task.task_id, "retrying", **columns)
         else:
             tx.transition("task", task.task_id, "failed", **columns)
+
+    def settle_patches(self, tx: Transaction, task: Any, reason: str) -> str | None:
+        """End what a running task's patches have under way; git decides about a verified one.
+
+        Returns:
+            The commit that git already has on the branch: the task is completed with it. None
+            when nothing had landed; the task is still running then.
+        """
+        for entry in tx.find("patch_ledger", task_id=task.task_id):
+            if entry.state == "verified" and self._has_landed(tx, entry):
+                commit: str = entry.candidate_commit
+                tx.transition("patch_ledger", entry.ledger_id, "committed", commit_sha=commit)
+                tx.transition("task", task.task_id, "validating", reason="found on its branch")
+                tx.transition("task", task.task_id, "completed")
+                return commit
+            if entry.state in UNLANDED:
+                end_unlanded(tx, entry, reason)
+        return None
 
     def _has_landed(self, tx: Transaction, entry: Any) -> bool:
         """Whether git has the entry's commit on its workstream's branch: git decides."""

@@ -200,9 +200,10 @@ class Repository:
         try:
             self.on_refs(*DURABLE, "update-ref", "-m", "patchline: land", reference, new, expected)
         except GitError:
-            if self.branch_head(branch) == old:
+            found = self.branch_head(branch)
+            if found == old:
                 raise  # not a lost race: git could not write
-            return False
+            return found == new  # the ref may have moved before git stumbled
         return True
 
     def delete_branch(self, branch: str, old: str) -> None:

@@ -1,24 +1,21 @@
-"""`status`, `list` and `machines`: what the state says."""
+"""`status` and `list`: what the state says. They read, and never make a state."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from pipeline_defs.cli.summary import print_summary
+
 from pipeline_defs.cli.output import duration, json_option, print_json, print_table
 from state.errors import EntityNotFoundError
 from state.home import Home
-from state.machines import MACHINES, machines_document
+from state.database import sqlite_path
+from state.machines import MACHINES
+from state.queries import LISTS, list_entities, run_summary
+from state.store import StateStore
 
-ENTITIES = {
-    "runs": "run",
-    "workstreams": "workstream",
-    "tasks": "task",
-    "workers": "worker",
-    "patches": "patch_ledger",
-    "gates": "test_gate",
-    "breakers": "circuit_breaker",
-    "events": None,
-}
 COLUMNS = {
     "runs": ("run_id", "plan", "state", "target", "created_at", "reason"),
     "workstreams": ("slug", "state", "ws_id", "reason"),
@@ -34,6 +31,16 @@ OTHER_SPELLING = {"canceled": "cancelled", "cancelled": "canceled"}
 ANY_STATE = frozenset(state for machine in MACHINES.values() for state in machine.states)
 
 
+@contextmanager
+def existing_store(home: Home) -> Iterator[StateStore | None]:
+    """The store of a home for the duration of a block; None when nothing ever ran there."""
+    if not sqlite_path(home.database_url).exists():
+        yield None
+        return
+    with StateStore.open(home.database_url, events=home.events) as store:
+        yield store
+
+
 @click.command()
 @click.argument("run", required=False)
 @json_option
@@ -42,9 +49,6 @@ def status(run: str | None, as_json: bool) -> int:
 
     Exit code 0 whatever its state is; 1 when nothing has run yet; 2 when there is no such run.
     """
-    from pipeline_defs.cli.home import existing_store
-    from pipeline_defs.cli.summary import print_summary
-    from state.queries import run_summary
 
     home = Home.find()
     with existing_store(home) as store:
@@ -67,7 +71,7 @@ def status(run: str | None, as_json: bool) -> int:
             ],
         )
         click.echo()
-        print_summary(store, home, document, live=True)
+        print_summary(store, home, document)
     return 0
 
 
@@ -76,7 +80,7 @@ def _nothing_yet(home: Home) -> str:
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(list(ENTITIES)))
+@click.argument("kind", type=click.Choice(list(LISTS)))
 @click.option("--state", "states", multiple=True, help="Only these states; may be repeated.")
 @click.option("--run", "run", help="Only what belongs to this run.")
 @click.option(
@@ -92,8 +96,6 @@ def list_(
 
     With --json: an array of rows by column; of events in their canonical shape.
     """
-    from pipeline_defs.cli.home import existing_store
-    from state.queries import list_entities
 
     filters: dict[str, Any] = {}
     if states:
@@ -128,8 +130,8 @@ def list_(
 
 def _checked(kind: str, states: tuple[str, ...]) -> list[str]:
     """The states to look for, in the spelling of the machine (decisions R4)."""
-    entity = ENTITIES[kind]
-    known = ANY_STATE if entity is None else frozenset(MACHINES[entity].states)
+    entity = LISTS[kind]
+    known = ANY_STATE if not entity else frozenset(MACHINES[entity].states)
     found = [
         state if state in known else OTHER_SPELLING.get(state, state)
         for state in states
@@ -170,30 +172,3 @@ def _cell(column: str, value: Any) -> Any:
     if column == "reason" or column.endswith("_reason"):
         return " ".join(str(value).split())
     return value
-
-
-@click.command()
-@json_option
-def machines(as_json: bool) -> int:
-    """Print the state machines: states, transitions, what triggers them.
-
-    Initial states are marked with `>`, final ones with `.`; transitions of our own with `+`.
-    """
-    document = machines_document()
-    if as_json:
-        print_json(document)
-        return 0
-    for name, machine in document.items():
-        click.secho(f"{name} (table {machine['table']}, key {machine['key']})", bold=True)
-        marks = {machine["initial"]: ">", **dict.fromkeys(machine["terminal"], ".")}
-        click.echo("  " + "  ".join(f"{marks.get(one, '')}{one}" for one in machine["states"]))
-        for one in machine["transitions"]:
-            mark = "+" if one["extension"] else " "
-            click.echo(
-                f"  {mark} {one['from']} -> {one['to']}: {', '.join(one['triggers'])}"
-                + ("" if one["severity"] == "info" else f" ({one['severity']})")
-            )
-        click.echo()
-    return 0
-
-

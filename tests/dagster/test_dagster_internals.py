@@ -1,8 +1,8 @@
-"""What `pipeline_defs/executor.py` needs of Dagster's private parts, checked one by one.
+"""What patchline needs of Dagster's private parts, checked one by one.
 
 Dagster may change these in any release. When this file fails after an upgrade, compare the named
-part with `dagster._core.executor.in_process` of the new version, adapt the executor, then the
-table here.
+part with the new version (for the executor: `dagster._core.executor.in_process`), adapt its user
+(`pipeline_defs/executor.py` or `pipeline_defs/dagster_privates.py`), then the table here.
 """
 
 import ast
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-EXECUTOR = Path(__file__).parents[2] / "pipeline_defs" / "executor.py"
+HOUSE = Path(__file__).parents[2]
+ROOMS = ("state", "resources", "pipeline_defs", "sensors", "monitoring")
+USERS = {"pipeline_defs/executor.py", "pipeline_defs/dagster_privates.py"}
 CORE = "dagster._core"
 PLAN = f"{CORE}.execution.plan"
 
@@ -104,6 +106,25 @@ CALLS: list[tuple[str, str, list[str]]] = [
     (f"{CORE}.instance", "DagsterInstance.run_will_resume", ["self", "run_id"]),
     (f"{CORE}.instance", "DagsterInstance.report_run_canceling", ["self", "run", "message"]),
     ("dagster._utils.error", "serializable_error_info_from_exc_info", ["exc_info"]),
+    (f"{CORE}.definitions.definitions_load_context", "DefinitionsLoadContext.get", []),
+    (
+        f"{CORE}.definitions.definitions_class",
+        "Definitions.with_reconstruction_metadata",
+        ["self", "reconstruction_metadata"],
+    ),
+    (f"{CORE}.definitions.reconstruct", "ReconstructableJob.get_definition", ["self"]),
+    (f"{CORE}.definitions.reconstruct", "ReconstructableJob.get_python_origin", ["self"]),
+    (
+        f"{CORE}.execution.api",
+        "execute_run",
+        ["job", "dagster_run", "instance", "raise_on_error"],
+    ),
+    (
+        f"{CORE}.instance",
+        "DagsterInstance.create_run_for_job",
+        ["self", "job_def", "run_config", "tags", "remote_job_origin", "job_code_origin"],
+    ),
+    (f"{CORE}.remote_origin", "RemoteRepositoryOrigin.get_job_origin", ["self", "job_name"]),
 ]
 # (module, class, properties that the executor reads or overrides)
 PROPERTIES: list[tuple[str, str, list[str]]] = [
@@ -125,6 +146,24 @@ PROPERTIES: list[tuple[str, str, list[str]]] = [
     (f"{PLAN}.active", "ActiveExecution", ["is_complete"]),
     (f"{PLAN}.step", "ExecutionStep", ["key", "logging_tags"]),
     (f"{CORE}.execution.retries", "RetryMode", ["DISABLED", "ENABLED"]),
+    (
+        f"{CORE}.definitions.definitions_load_context",
+        "DefinitionsLoadContext",
+        ["load_type", "reconstruction_metadata"],
+    ),
+    (
+        f"{CORE}.definitions.definitions_load_context",
+        "DefinitionsLoadType",
+        ["INITIALIZATION", "RECONSTRUCTION"],
+    ),
+    (f"{CORE}.definitions.job_definition", "JobDefinition", ["run_tags"]),
+    # Records: their constructors' signatures say nothing, their fields do.
+    (f"{CORE}.remote_origin", "RegisteredCodeLocationOrigin", ["location_name"]),
+    (
+        f"{CORE}.remote_origin",
+        "RemoteRepositoryOrigin",
+        ["code_location_origin", "repository_name"],
+    ),
 ]
 
 
@@ -138,10 +177,10 @@ def find(module: str, name: str) -> object:
 @pytest.mark.parametrize(
     ("module", "name", "parameters"), CALLS, ids=[f"{module}:{name}" for module, name, _ in CALLS]
 )
-def test_the_dagster_internals_that_the_threaded_executor_uses_are_still_there(
+def test_the_dagster_internals_that_patchline_uses_are_still_there(
     module: str, name: str, parameters: list[str]
 ) -> None:
-    where = f"dagster {version('dagster')}: {module}.{name}, used by pipeline_defs/executor.py,"
+    where = f"dagster {version('dagster')}: {module}.{name}, used in pipeline_defs,"
     try:
         found = find(module, name)
     except (ImportError, AttributeError) as error:
@@ -161,7 +200,7 @@ def test_the_dagster_internals_that_the_threaded_executor_uses_are_still_there(
 
 
 @pytest.mark.parametrize(("module", "name", "properties"), PROPERTIES)
-def test_the_properties_that_the_threaded_executor_reads_are_still_there(
+def test_the_properties_that_patchline_reads_are_still_there(
     module: str, name: str, properties: list[str]
 ) -> None:
     owner = find(module, name)
@@ -169,13 +208,23 @@ def test_the_properties_that_the_threaded_executor_reads_are_still_there(
     assert not gone, f"dagster {version('dagster')}: {module}.{name} no longer has {gone}"
 
 
-def test_every_internal_name_that_the_executor_imports_is_in_the_table() -> None:
+def private_imports() -> dict[str, set[tuple[str, str]]]:
+    """(module, name) of each import from inside Dagster, by the file that has it."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for path in sorted(path for room in ROOMS for path in (HOUSE / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dagster."):
+                names = found.setdefault(path.relative_to(HOUSE).as_posix(), set())
+                names.update((node.module or "", alias.name) for alias in node.names)
+    return found
+
+
+def test_every_internal_name_that_patchline_imports_is_in_the_table() -> None:
     listed = {(module, name.split(".")[0]) for module, name, _ in [*CALLS, *PROPERTIES]}
-    imported = {
-        (node.module, alias.name)
-        for node in ast.walk(ast.parse(EXECUTOR.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dagster.")
-        for alias in node.names
-    }
+    imported = set[tuple[str, str]]().union(*private_imports().values())
     assert imported
     assert imported <= listed, f"not checked for upgrades: {sorted(imported - listed)}"
+
+
+def test_no_other_file_leans_on_the_inside_of_dagster() -> None:
+    assert set(private_imports()) == USERS

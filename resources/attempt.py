@@ -1,0 +1,232 @@
+"""One attempt at a task: sandbox, tool, patch, apply, gates, commit.
+
+Steps 3 to 8 of design section 4. Every step records its intent or its result in the store before
+the next begins, and every write carries the attempt's fencing token, so that a process may die at
+any line: whoever comes next finds out where it was.
+"""
+
+from pathlib import Path
+from typing import NoReturn
+
+from resources.effects import diff_text, effects_between, size_of
+from resources.gates import Subject
+from resources.landing import Lost, land, landing_turn, message_with_trailers, patch_candidate
+from resources.ledger import Artifact, Patch, PatchLedger
+from resources.outcomes import AttemptFailed, AttemptStopped, Completed
+from resources.patch_policy import Reason, Scope, judge
+from resources.repository import Conflict, GitError
+from resources.session import RunSession
+from resources.specs import OnNoChange, TaskSpec
+from resources.tools import ToolResult, ToolRun, run_tool
+from resources.workers import Claim
+from resources.worktrees import OversizeError, Sandbox
+
+MAX_APPLIES = 3
+INFLATED_BYTES = 8 * 1024 * 1024
+FEEDBACK_TAIL = 8000
+
+
+class Attempt:
+    """Executes claimed tasks of one run; used by many threads at once."""
+
+    def __init__(self, session: RunSession) -> None:
+        self._session, self._store = session, session.store
+        self._ledger = PatchLedger(session.store, session.run_id)
+
+    # -- 3, 4: sandbox and tool --------------------------------------------------------------
+
+    def run(self, claim: Claim, spec: TaskSpec) -> Completed:
+        """Execute a claimed task up to its commit.
+
+        Raises:
+            AttemptFailed: it came to nothing; says why, and what the next attempt should know.
+            AttemptStopped: it was told to stop.
+            PatchlineError, OSError: git, the store or the disk failed.
+        """
+        session = self._session
+        task = self._store.get("task", claim.task_id)
+        workstream = self._store.get("workstream", task.workstream_id)
+        with session.sandboxes.lease(claim.task_id) as sandbox:
+            base = session.repository.branch_head(workstream.branch)
+            if base is None:
+                raise AttemptFailed(f"branch {workstream.branch} is gone", retryable=False)
+            sandbox.reset(base, base)
+            result = self._run_tool(claim, spec, sandbox, base, task.feedback or "")
+            patch = self._capture(claim, spec, sandbox, base, task.workstream_id)
+            if patch is None:
+                return self._unchanged(claim, spec, result)
+            sandbox.adopt_objects()
+            return self._land(claim, spec, patch, sandbox, workstream.branch)
+
+    def _run_tool(
+        self, claim: Claim, spec: TaskSpec, sandbox: Sandbox, base: str, feedback: str
+    ) -> ToolResult:
+        result = run_tool(
+            ToolRun(
+                spec=spec.tool,
+                prompt=spec.prompt,
+                files=self._session.files_in_scope(base, spec.scope),
+                worktree=sandbox.path,
+                feedback=feedback,
+                run_id=self._session.run_id,
+                task=spec.id,
+                attempt=claim.attempt,
+                plan_dir=Path(self._session.spec.plan_dir),
+                timeout_sec=spec.timeout_sec,
+                env=spec.env,
+            ),
+            stop=claim.stop,
+        )
+        if result.outcome == "stopped":
+            raise AttemptStopped
+        self._store.update(
+            "task_attempt",
+            claim.token,
+            base_commit=base,
+            uet_worker_id=sandbox.worker_id,
+            exit_code=result.exit_code,
+            output=result.output,
+            output_bytes=result.output_bytes,
+            seconds=result.seconds,
+        )
+        if result.outcome != "succeeded":
+            raise AttemptFailed(
+                f"tool {spec.tool_id}: {result.reason}",
+                feedback=f"Tool {spec.tool_id} failed: {result.reason}\n{result.output[-8000:]}",
+                retryable=result.retryable,
+                exit_code=result.exit_code,
+                timed_out=result.timed_out,
+            )
+        return result
+
+    def _unchanged(self, claim: Claim, spec: TaskSpec, result: ToolResult) -> Completed:
+        if spec.on_no_change is OnNoChange.FAIL:
+            raise AttemptFailed(
+                f"tool {spec.tool_id} changed nothing",
+                feedback=f"The tool exited with {result.exit_code} and changed no file.",
+                exit_code=result.exit_code,
+            )
+        with self._store.batch() as tx:
+            reason = "nothing to change"
+            tx.transition("task", claim.task_id, "validating", token=claim.token, reason=reason)
+            tx.transition("task", claim.task_id, "completed")
+        return Completed(None)
+
+    # -- 5: patch ----------------------------------------------------------------------------
+
+    def _capture(
+        self, claim: Claim, spec: TaskSpec, sandbox: Sandbox, base: str, workstream_id: str
+    ) -> Patch | None:
+        """The judged and accepted patch; None when nothing changed."""
+        policy = self._session.spec.policy
+        owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
+        try:
+            tree = sandbox.capture(INFLATED_BYTES, policy.max_files)
+        except OversizeError as error:
+            self._quarantine_unread(owner, Reason("oversize", str(error)))
+        except GitError as error:
+            if "invalid path" not in error.stderr:
+                raise
+            self._quarantine_unread(owner, Reason("git_dir", error.stderr[-500:]))
+        judged = sandbox.judged
+        effects = effects_between(judged, base, tree)
+        if not effects:
+            return None
+        size, diff = size_of(judged, base, tree), diff_text(judged, base, tree)
+        reasons = judge(effects, size, len(diff), Scope(spec.scope, spec.create), policy)
+        patch = self._ledger.record(
+            Artifact(base, tree, diff, effects, size, spec.tool_id), reasons, **owner
+        )
+        if reasons:
+            raise AttemptFailed(_refusal(reasons), feedback=_refusal_feedback(reasons))
+        return patch
+
+    def _quarantine_unread(self, owner: dict[str, str], reason: Reason) -> NoReturn:
+        self._ledger.refuse_unread(reason, **owner)
+        raise AttemptFailed(_refusal((reason,)), feedback=_refusal_feedback((reason,)))
+
+    # -- 6, 7, 8: apply, gates, commit ---------------------------------------------------------
+
+    def _land(
+        self, claim: Claim, spec: TaskSpec, patch: Patch, sandbox: Sandbox, branch: str
+    ) -> Completed:
+        repository = self._session.repository
+        with landing_turn(repository, branch):
+            for apply in range(1, MAX_APPLIES + 1):
+                if claim.stop.is_set():
+                    raise AttemptStopped
+                head = repository.branch_head(branch) or patch.base
+                candidate = patch_candidate(
+                    repository, head, patch.base, patch.tree, patch.created_at
+                )
+                if isinstance(candidate, Conflict):
+                    self._conflict(patch, candidate, head)
+                audit_head = self._ledger.applied(patch, head, candidate.tree, apply)
+                gate_ids = self._judge(claim, spec, patch, candidate.tree, head, sandbox)
+                date = self._session.now()
+                commit = repository.commit(
+                    candidate.tree,
+                    candidate.parents,
+                    self._message(spec, patch, gate_ids, audit_head),
+                    date,
+                )
+                self._ledger.verified(patch, commit, date)
+                lost = land(repository, branch, candidate, commit)
+                if not isinstance(lost, Lost):
+                    self._ledger.committed(patch, commit)
+                    return Completed(commit)
+                patch = self._ledger.requeue(patch, f"{branch} moved to {lost.found}")
+        self._ledger.drop_queued(patch, "the branch moved at every apply")
+        raise AttemptFailed(f"{branch} moved during each of {MAX_APPLIES} applies")
+
+    def _conflict(self, patch: Patch, conflict: Conflict, head: str) -> NoReturn:
+        paths = ", ".join(conflict.paths)
+        self._ledger.conflict(patch, conflict.paths, head)
+        raise AttemptFailed(
+            f"conflict in {paths}",
+            feedback=f"Meanwhile others changed the same lines of {paths}. Work on the new state.",
+        )
+
+    def _judge(
+        self, claim: Claim, spec: TaskSpec, patch: Patch, tree: str, head: str, sandbox: Sandbox
+    ) -> tuple[str, ...]:
+        subject = Subject(
+            tree=tree,
+            head=head,
+            run_id=self._session.run_id,
+            workstream_id=patch.workstream_id,
+            role="exit",
+            task_id=claim.task_id,
+            ledger_id=patch.ledger_id,
+            label=spec.id,
+        )
+        verdict = self._session.gates.judge(spec.gates, subject, sandbox, claim.stop)
+        if verdict.passed:
+            return verdict.gate_ids
+        reason = "; ".join(verdict.failures) or "no gate judged it"
+        self._ledger.gates_failed(patch, reason)
+        if verdict.stopped:
+            raise AttemptStopped
+        raise AttemptFailed(reason, feedback=verdict.feedback)
+
+    def _message(
+        self, spec: TaskSpec, patch: Patch, gate_ids: tuple[str, ...], audit_head: str
+    ) -> str:
+        trailers = {
+            "Patchline-Run": self._session.run_id,
+            "Patchline-Task": spec.id,
+            "Patchline-Ledger": patch.ledger_id,
+            "Patchline-Patch-SHA256": patch.sha256,
+            "Patchline-Gates": ", ".join(gate_ids),
+            "Patchline-Audit": audit_head,
+        }
+        return message_with_trailers(spec.title, trailers)
+
+
+def _refusal(reasons: tuple[Reason, ...]) -> str:
+    return "patch refused: " + "; ".join(f"{r.code}: {r.message}" for r in reasons[:5])
+
+
+def _refusal_feedback(reasons: tuple[Reason, ...]) -> str:
+    lines = "\n".join(f"- {r.code}: {r.message}" for r in reasons[:50])
+    return f"The patch was refused before any test ran:\n{lines}"
