@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from pipeline_defs.names import definition_name
 from pipeline_defs.orders import run_spec
@@ -19,6 +20,7 @@ from resources.outcomes import Cancelled, Completed, Failed, Interrupted, Retry
 from resources.session import RunSession
 from resources.task_path import TaskPath
 from resources.workstream_path import Landed, WorkstreamPath
+from state.errors import PlanError, PreflightError
 
 RESOURCES = {"state", "session"}
 NEVER_THE_LIMIT = 10_000
@@ -31,9 +33,9 @@ DONE = {"result": dg.Out(dg.Nothing, is_required=False)}
 class LaunchConfig(dg.Config):
     """Where a run works. Empty fields mean: as the plan says."""
 
-    repo: str = ""
-    target: str = ""
-    base: str = ""
+    repo: str = Field(default="", description="Folder of the git repository.")
+    target: str = Field(default="", description="Branch that completed workstreams land on.")
+    base: str = Field(default="", description="Revision to start from.")
 
 
 def start_op(revision: Revision, workstream: str | None) -> dg.OpDefinition:
@@ -49,7 +51,10 @@ def start_op(revision: Revision, workstream: str | None) -> dg.OpDefinition:
     def start(context: dg.OpExecutionContext, config: LaunchConfig) -> None:
         launch = Launch(revision, workstream, config.repo, config.target, config.base)
         state = context.resources.state
-        run = attach_run(state.store(), state.place(), launch, context.run)
+        try:
+            run = attach_run(state.store(), state.place(), launch, context.run)
+        except (PlanError, PreflightError) as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
         context.log.info(f"patchline run {run.run_id} on {run.repo}, target {run.target}")
         context.instance.add_run_tags(context.run_id, {"patchline/run_id": run.run_id})
         _session(context, revision).recovery.take_over()

@@ -1,6 +1,6 @@
 """From a launch to an SSOT run: preflight, the rows of a plan, and which run an op belongs to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -8,11 +8,14 @@ import dagster as dg
 from pipeline_defs.plan.model import Plan, Workstream
 from pipeline_defs.preflight import Fit, check_environment
 from pipeline_defs.revisions import Revision
+from resources.recovery import refuse_if_alive
 from state.errors import EntityNotFoundError
 from state.home import Home
+from state.machines import MACHINES
 from state.store import StateStore
 from state.transaction import Transaction
 
+RUN_ENDED = MACHINES["run"].terminal
 RUN_TAG = "patchline/run_id"
 
 
@@ -25,6 +28,7 @@ class Launch:
     repo: str = ""
     target: str = ""
     base: str = ""
+    retry_of: str | None = None
 
 
 def open_run(
@@ -43,9 +47,19 @@ def open_run(
 
 
 def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: dg.DagsterRun) -> Any:
-    """The SSOT run that a Dagster run executes: the one its tag names, or a new one; running."""
+    """The SSOT run that a Dagster run executes, now running.
+
+    The one its tag names; a new one without a tag, or where that one has ended (Dagster copies
+    tags when somebody re-executes a run).
+
+    Raises:
+        PlanError, PreflightError: as `open_run`; or another live process executes the run.
+    """
     run_id = dagster_run.tags.get(RUN_TAG)
     run = store.get("run", run_id) if run_id else open_run(store, home, launch)
+    if run.state in RUN_ENDED:
+        run = open_run(store, home, replace(launch, retry_of=run.run_id))
+    refuse_if_alive(store, run.run_id)
     if run.state == "pending":
         store.transition("run", run.run_id, "running", dagster_run_id=dagster_run.run_id)
     elif run.dagster_run_id != dagster_run.run_id:
@@ -93,6 +107,7 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
         target=fit.target,
         base_commit=fit.base_commit,
         max_concurrent=max_concurrent,
+        retry_of=launch.retry_of,
         metadata={
             "skipped_satisfies": plan.policy.skipped_satisfies,
             "workstream": launch.workstream,

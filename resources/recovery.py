@@ -32,20 +32,11 @@ class Recovery:
         self._store, self._home = store, home
         self._repository, self._run_id = repository, run_id
 
-    def refuse_if_alive(self) -> None:
-        """Raise PreflightError when a live process is working on the run."""
-        for worker in self._workers():
-            if worker.pid != os.getpid() and is_alive(worker):
-                raise PreflightError(
-                    f"run {self._run_id} is being executed by process {worker.pid}",
-                    hint="wait for it, or stop it with Ctrl-C, then resume",
-                )
-
     def take_over(self) -> None:
         """Fence every worker of the run that is not of this process, and clean up after it."""
-        self.refuse_if_alive()
+        refuse_if_alive(self._store, self._run_id)
         kill_leftovers(self._run_id)
-        for worker in self._workers():
+        for worker in _workers(self._store, self._run_id):
             if not is_alive(worker):
                 self._fence(worker)
         for sandbox in self._store.find("uet_worker", run_id=self._run_id):
@@ -63,10 +54,6 @@ class Recovery:
             worker = self._store.get("worker", task.worker_id)
             if worker.state not in WORKER_ENDED and not is_alive(worker):
                 self._fence(worker)
-
-    def _workers(self) -> list[Any]:
-        rows = self._store.find("worker", run_id=self._run_id)
-        return [row for row in rows if row.state not in WORKER_ENDED]
 
     def _fence(self, worker: Any) -> None:
         """Shut a dead worker down; its task leaves running in the same transaction (K2)."""
@@ -124,6 +111,21 @@ class Recovery:
                 exit_code=KILLED_EXIT_CODE,
                 reason="its process is gone",
             )
+
+
+def refuse_if_alive(store: StateStore, run_id: str) -> None:
+    """Raise PreflightError when a live process other than this one is working on the run."""
+    for worker in _workers(store, run_id):
+        if worker.pid != os.getpid() and is_alive(worker):
+            raise PreflightError(
+                f"run {run_id} is being executed by process {worker.pid} on {worker.host}",
+                hint="wait for it, or stop it with Ctrl-C, then resume",
+            )
+
+
+def _workers(store: StateStore, run_id: str) -> list[Any]:
+    rows = store.find("worker", run_id=run_id)
+    return [row for row in rows if row.state not in WORKER_ENDED]
 
 
 def is_alive(worker: Any) -> bool:

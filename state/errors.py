@@ -261,4 +261,5 @@ class PreflightError(PatchlineError):
     def __init__(self, message: str, hint: str | None = None) -> None:
         self.message = message
         self.hint = hint
-        super().__init__(f"{message} {hint}" if hint else message)
+        joint = " " if message.endswith(".") else "; "
+        super().__init__(f"{message}{joint}{hint}" if hint else message)

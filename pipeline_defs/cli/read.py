@@ -132,10 +132,7 @@ def _checked(kind: str, states: tuple[str, ...]) -> list[str]:
     """The states to look for, in the spelling of the machine (decisions R4)."""
     entity = LISTS[kind]
     known = ANY_STATE if not entity else frozenset(MACHINES[entity].states)
-    found = [
-        state if state in known else OTHER_SPELLING.get(state, state)
-        for state in states
-    ]
+    found = [state if state in known else OTHER_SPELLING.get(state, state) for state in states]
     for state in found:
         if state not in known:
             options = ", ".join(MACHINES[entity].states if entity else sorted(known))

@@ -1,0 +1,150 @@
+"""`run` and `resume`: a plan to its end in this process."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline_defs.cli.output import json_option, own_command, print_json
+from state.errors import EntityNotFoundError, PreflightError
+from state.home import Home
+
+if TYPE_CHECKING:
+    from pipeline_defs.revisions import Revision
+    from state.store import StateStore
+
+SUCCEEDED = "succeeded"
+INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--repo", default="", metavar="DIR", help="The repository, instead of the plan's.")
+@click.option(
+    "--target", default="", metavar="BRANCH", help="The branch to land on, instead of the plan's."
+)
+@click.option(
+    "--base", default="", metavar="REV", help="The revision to start from, instead of the plan's."
+)
+@click.option(
+    "--max-concurrent",
+    type=click.IntRange(min=1, max=1000),
+    metavar="N",
+    help="How many tasks at the same time, instead of the plan's number.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything and say what would run; run nothing."
+)
+@json_option
+def run(
+    plan: Path,
+    repo: str,
+    target: str,
+    base: str,
+    max_concurrent: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Run the file PLAN to its end, with live progress on stderr.
+
+    Exit code 0 when the run succeeded, 1 when it failed or was canceled, 2 for a bad plan, 3 when
+    the environment is not fit (nothing was started), 130 after Ctrl-C (`patchline resume` goes on).
+    """
+    from pipeline_defs.plan.loader import load_plan
+    from pipeline_defs.preflight import check_home
+
+    loaded = load_plan(plan)
+    home = Home.find()
+    check_home(home)
+    if dry_run:
+        from pipeline_defs.cli.rehearsal import rehearse
+
+        return rehearse(home, loaded, repo, target, base, max_concurrent, as_json)
+
+    from pipeline_defs.revisions import register
+    from pipeline_defs.runs import Launch, open_run
+    from state.store import StateStore
+
+    revision = register(home, loaded)
+    launch = Launch(revision, repo=repo, target=target, base=base)
+    with StateStore.open(home.database_url, events=home.events) as store:
+        row = open_run(store, home, launch, max_concurrent)
+        _announce(row, "started")
+        return _execute_and_report(store, home, revision, row, as_json)
+
+
+@click.command()
+@click.argument("run", required=False)
+@json_option
+def resume(run: str | None, as_json: bool) -> int:
+    """Go on with RUN, or with the newest run that has not ended.
+
+    Needs neither the plan file nor --repo: the run keeps to the revision it began with. What is
+    committed stays; what was half-way is rolled back and done again.
+    """
+    from pipeline_defs.cli.execution import RUN_ENDED, end_dagster_runs
+    from pipeline_defs.cli.read import existing_store
+    from pipeline_defs.cli.run_lock import is_executed
+    from pipeline_defs.revisions import open_revision
+
+    home = Home.find()
+    with existing_store(home) as store:
+        if store is None:
+            raise EntityNotFoundError("run", run)
+        row = store.get("run", run) if run else _newest_open(store, RUN_ENDED)
+        if row.state in RUN_ENDED:
+            raise click.UsageError(
+                f"Run {row.run_id} has ended: it {row.state}. Ended runs are never reopened;"
+                " start a new one with: patchline run PLAN"
+            )
+        if is_executed(store, home, row.run_id):
+            raise PreflightError(
+                f"run {row.run_id} is being executed by another process",
+                hint="wait for it, or stop it with Ctrl-C there, then resume",
+            )
+        phase = store.get("phase", row.phase_id)
+        path = home.plans / phase.plan / f"{phase.sha256}.yaml"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(phase.document, encoding="utf-8")
+        revision = open_revision(path, phase.source)
+        end_dagster_runs(home, row.run_id)
+        _announce(row, "goes on")
+        return _execute_and_report(store, home, revision, row, as_json)
+
+
+def _newest_open(store: "StateStore", ended: frozenset[str]) -> Any:
+    rows = [row for row in store.find("run") if row.state not in ended]
+    if not rows:
+        raise click.UsageError("There is no run to go on with: all have ended.")
+    return rows[-1]
+
+
+def _announce(row: Any, what: str) -> None:
+    click.echo(f"Run {row.run_id} of plan {row.plan} {what} on {row.repo}.", err=True)
+
+
+def _execute_and_report(
+    store: "StateStore", home: Home, revision: "Revision", row: Any, as_json: bool
+) -> int:
+    from pipeline_defs.cli.execution import RUN_ENDED, execute, failures
+    from pipeline_defs.cli.summary import print_summary
+    from state.queries import run_summary
+
+    stopped = execute(
+        store, home, revision, row.run_id, max_concurrent=row.max_concurrent, plain=as_json
+    )
+    document = run_summary(store, row.run_id)
+    if as_json:
+        print_json(document)
+    else:
+        print_summary(store, home, document)
+    if document["state"] in RUN_ENDED:
+        return 0 if document["state"] == SUCCEEDED else 1
+    if not stopped:
+        for message in failures(home, document["dagster_run_id"]):
+            click.echo(f"Error: {message}", err=True)
+    if as_json:
+        again = own_command(home, "resume", row.run_id)
+        click.echo(f"The run has stopped before its end. Go on with: {again}", err=True)
+    return INTERRUPTED if stopped else 1
