@@ -6,6 +6,7 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from dagster._core.definitions.definitions_load_context import (
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._utils.interrupts import capture_interrupts
 
 REPOSITORY = "__repository__"
 """Dagster's name for the one repository of a code location that is made of `Definitions`."""
@@ -40,6 +42,16 @@ def remembered_load() -> Mapping[str, Any] | None:
     if context.load_type is DefinitionsLoadType.INITIALIZATION:
         return None
     return context.reconstruction_metadata
+
+
+def deferring_interrupts() -> AbstractContextManager[None]:
+    """Keep SIGINT and SIGTERM for the execution within, from its very beginning to its very end.
+
+    Dagster keeps them only while steps may run: one that came just before or after that would be
+    a KeyboardInterrupt in the middle of its bookkeeping. What comes before stops the execution at
+    its first step; what comes after changes nothing.
+    """
+    return capture_interrupts()
 
 
 def execute_as_of_location(

@@ -21,11 +21,10 @@ from pipeline_defs.names import (
     LAND,
     OPEN,
     START,
-    definition_name,
     to_dagster,
     workstream_job,
 )
-from pipeline_defs.ops import finish_op, land_op, open_op, start_op, task_op
+from pipeline_defs.ops import definition_name, finish_op, land_op, open_op, start_op, task_op
 from pipeline_defs.plan.model import Plan, Workstream
 from pipeline_defs.revisions import Revision
 from resources.configurable import default_resources

@@ -9,8 +9,9 @@ import dagster as dg
 from pipeline_defs.dagster_home import dagster_instance
 from pipeline_defs.dagster_privates import execute_as_of_location
 from pipeline_defs.jobs import build_job
+from pipeline_defs.names import START
 from pipeline_defs.revisions import Revision, open_revision
-from pipeline_defs.runs import RUN_TAG
+from pipeline_defs.runs import RUN_TAG, Launch
 from state.home import Home
 
 LOCATION = "patchline"
@@ -24,7 +25,11 @@ def job_of_revision(path: str, source: str) -> dg.JobDefinition:
 
 
 def execute_run(
-    home: Home, revision: Revision, run_id: str, max_concurrent: int | None = None
+    home: Home,
+    revision: Revision,
+    run_id: str,
+    max_concurrent: int | None = None,
+    launch: Launch | None = None,
 ) -> bool:
     """Execute an SSOT run to its end in this process.
 
@@ -33,6 +38,8 @@ def execute_run(
         revision: the plan revision that the run follows.
         run_id: the SSOT run, pending or to be resumed.
         max_concurrent: how many tasks at the same time, instead of the plan's number.
+        launch: what was asked for; kept with Dagster's run, so that running it again from the UI
+            works on the same repository and branch.
 
     Returns:
         Whether Dagster calls it a success; the state has the facts.
@@ -47,5 +54,8 @@ def execute_run(
     run_config: dict[str, Any] = {"loggers": QUIET}
     if max_concurrent:
         run_config["execution"] = {"config": {"max_concurrent": max_concurrent}}
+    if launch:
+        asked = {"repo": launch.repo, "target": launch.target, "base": launch.base}
+        run_config["ops"] = {START: {"config": asked}}
     with dagster_instance(home) as instance:
         return execute_as_of_location(job, LOCATION, instance, run_config, {RUN_TAG: run_id})

@@ -4,10 +4,6 @@ Plan ids are `[a-z0-9][a-z0-9-]*`, Dagster's names `[A-Za-z0-9_]+` without Pytho
 some words of its own. A dash becomes `_`; a dash that follows a dash or ends the id becomes `D`
 (ids have no capitals), so that `__` is free to join two ids; a reserved word gets a leading `_`.
 Names of our own ops begin with `_` and a word that is not reserved. Source: design section 3.
-
-Definitions are named apart from their places in a graph, because their names must be unique in the
-whole code location: `<plan>__<workstream>__<task>`, or ending in a capitalised role, such as
-`<plan>__<workstream>__Open`, which no id can be.
 """
 
 import keyword
@@ -46,15 +42,3 @@ def from_dagster(name: str) -> str:
 def workstream_job(plan: str, workstream: str) -> str:
     """Name of the job that runs one workstream alone."""
     return f"{to_dagster(plan)}__{to_dagster(workstream)}"
-
-
-def definition_name(plan: str, *ids: str, role: str = "") -> str:
-    """Name of an op or graph definition, unique among all plans.
-
-    Args:
-        plan: the plan's id.
-        ids: ids of the workstream and the task, where there are any.
-        role: what a definition that stands for no task is for; capitalised.
-    """
-    parts = [to_dagster(part) for part in (plan, *ids)]
-    return "__".join([*parts, role] if role else parts)

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from pipeline_defs.names import definition_name
+from pipeline_defs.names import to_dagster
 from pipeline_defs.orders import run_spec
 from pipeline_defs.plan.model import Plan, Task, Workstream
 from pipeline_defs.revisions import Revision
@@ -36,6 +36,18 @@ class LaunchConfig(dg.Config):
     repo: str = Field(default="", description="Folder of the git repository.")
     target: str = Field(default="", description="Branch that completed workstreams land on.")
     base: str = Field(default="", description="Revision to start from.")
+
+
+def definition_name(plan: str, *ids: str, role: str = "") -> str:
+    """Name of an op or graph definition, which must be unique among all plans of a location.
+
+    Args:
+        plan: the plan's id.
+        ids: ids of the workstream and the task, where there are any.
+        role: what a definition that stands for no task is for; capitalised, as no id is.
+    """
+    parts = [to_dagster(part) for part in (plan, *ids)]
+    return "__".join([*parts, role] if role else parts)
 
 
 def start_op(revision: Revision, workstream: str | None) -> dg.OpDefinition:

@@ -14,12 +14,12 @@ from resources.landing import Lost, land, landing_turn, message_with_trailers, p
 from resources.ledger import Artifact, Patch, PatchLedger
 from resources.outcomes import AttemptFailed, AttemptStopped, Completed
 from resources.patch_policy import Reason, Scope, judge
-from resources.repository import Conflict, GitError
+from resources.repository import Conflict
 from resources.session import RunSession
 from resources.specs import OnNoChange, TaskSpec
 from resources.tools import ToolResult, ToolRun, run_tool
 from resources.workers import Claim
-from resources.worktrees import OversizeError, Sandbox
+from resources.worktrees import Sandbox, UnreadableError
 
 MAX_APPLIES = 3
 INFLATED_BYTES = 8 * 1024 * 1024
@@ -73,7 +73,7 @@ class Attempt:
                 attempt=claim.attempt,
                 plan_dir=Path(self._session.spec.plan_dir),
                 timeout_sec=spec.timeout_sec,
-                env=spec.env,
+                env={**sandbox.environment, **spec.env},
             ),
             stop=claim.stop,
         )
@@ -122,18 +122,14 @@ class Attempt:
         owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
         try:
             tree = sandbox.capture(INFLATED_BYTES, policy.max_files)
-        except OversizeError as error:
-            self._quarantine_unread(owner, Reason("oversize", str(error)))
-        except GitError as error:
-            if "invalid path" not in error.stderr:
-                raise
-            self._quarantine_unread(owner, Reason("git_dir", error.stderr[-500:]))
+        except UnreadableError as error:
+            self._quarantine_unread(owner, Reason(error.code, str(error)))
         judged = sandbox.judged
         effects = effects_between(judged, base, tree)
         if not effects:
             return None
         size, diff = size_of(judged, base, tree), diff_text(judged, base, tree)
-        reasons = judge(effects, size, len(diff), Scope(spec.scope, spec.create), policy)
+        reasons = judge(effects, size, diff, Scope(spec.scope, spec.create), policy)
         patch = self._ledger.record(
             Artifact(base, tree, diff, effects, size, spec.tool_id), reasons, **owner
         )

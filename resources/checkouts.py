@@ -1,6 +1,7 @@
 """The user's own checkouts of the target branch: clean ones move forward with it."""
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 
 from resources.repository import Repository
 
@@ -30,6 +31,30 @@ def local_changes(repository: Repository, checkout: Path) -> tuple[str, ...]:
         work_tree=checkout,
     )
     return tuple(entry[3:] for entry in listed.split("\0") if entry)
+
+
+def in_the_way(repository: Repository, checkout: Path, old: str, new: str) -> tuple[str, ...]:
+    """Untracked and ignored files of a checkout that going from commit `old` to `new` would replace.
+
+    Git refuses for untracked files, but takes ignored ones (a local `.env`, say) for expendable.
+    """
+    changes = repository.on_objects(
+        *("diff-tree", "-r", "-z", "--name-status", "--no-renames", "--diff-filter=AD", old, new)
+    )
+    fields = changes.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    pairs = list(zip(fields[::2], fields[1::2], strict=True))
+    gone = {path for status, path in pairs if status == "D"}
+    gone |= {str(parent) for path in gone for parent in PurePosixPath(path).parents}
+    found: set[str] = set()
+    for path in (path for status, path in pairs if status == "A"):
+        folders = (str(parent) for parent in PurePosixPath(path).parents)
+        found |= {path for path in (path,) if os.path.lexists(checkout / path)}
+        found |= {f for f in folders if os.path.lexists(checkout / f) and not _is_folder(checkout / f)}
+    return tuple(sorted(found - gone))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def move_forward(repository: Repository, checkout: Path, old: str, new: str) -> None:

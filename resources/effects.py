@@ -36,6 +36,8 @@ class Effect:
     def to_json(self) -> dict[str, str | None]:
         """The pinned spelling: path, change, old_path, old_mode, new_mode."""
         document = asdict(self)
+        names = {k: v and printable(v) for k, v in document.items() if k.endswith("path")}
+        document |= names
         return {k: document[k] for k in ("path", "change", "old_path", "old_mode", "new_mode")}
 
 
@@ -46,6 +48,11 @@ class Size:
     insertions: int
     deletions: int
     binaries: tuple[str, ...]
+
+
+def printable(path: str) -> str:
+    """A path for people and databases: bytes that are no UTF-8 are spelled `\\xe9`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def effects_between(repository: Repository, base: str, tree: str) -> tuple[Effect, ...]:

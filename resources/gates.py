@@ -5,6 +5,7 @@ Source: design section 4 step 7, decisions G1, G2, T4.
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,12 @@ from resources.redaction import Redactor, declared_secrets
 from resources.specs import GateSpec
 from resources.tools import expand_command
 from resources.worktrees import Sandbox
+from state.errors import PatchlineError
 from state.store import StateStore
 from state.transaction import Transaction
 
 TIMEOUT_EXIT_CODE = 124
+NOT_RUN_EXIT_CODE = 127
 FEEDBACK_TAIL = 8000
 """Characters of a failed gate's output that the next attempt is told."""
 
@@ -87,6 +90,10 @@ class GateRunner:
             gate_ids.append(gate_id)
             if broken:
                 passed[name] = False
+                if spec.blocking and not failures:
+                    # Only advisory gates failed so far; but this one must pass, and did not run.
+                    failures.append(f"gate {name} did not run: {', '.join(broken)} did not pass")
+                    texts.append(failures[-1])
                 continue
             result = self._run(gate_id, name, spec, subject, sandbox, stop)
             good = result.exit_code in spec.expected_exit_codes and not result.timed_out
@@ -148,18 +155,23 @@ class GateRunner:
         sandbox: Sandbox,
         stop: threading.Event,
     ) -> ProcessResult:
-        extra = {"PATCHLINE_RUN": subject.run_id, "PATCHLINE_GATE": name} | spec.env
+        ours = {"PATCHLINE_RUN": subject.run_id, "PATCHLINE_GATE": name}
+        extra = {**sandbox.environment, **spec.env, **ours}
         env = allowed_environment(allow=spec.env_allow, extra=extra)
         values = {"worktree": str(sandbox.path), "task": subject.label}
-        sandbox.reset(subject.tree, subject.head)
-        result = run_process(
-            expand_command(spec.command, values, ()),
-            cwd=sandbox.path,
-            env=env,
-            timeout_sec=spec.timeout_sec,
-            stop=stop,
-            redact=Redactor(declared_secrets(env)),
-        )
+        began = time.monotonic()
+        try:
+            sandbox.reset(subject.tree, subject.head)
+            result = run_process(
+                expand_command(spec.command, values, ()),
+                cwd=sandbox.path,
+                env=env,
+                timeout_sec=spec.timeout_sec,
+                stop=stop,
+                redact=Redactor(declared_secrets(env)),
+            )
+        except (PatchlineError, OSError) as error:
+            result = _not_run(spec, str(error), time.monotonic() - began)
         self._record(gate_id, spec, result)
         return result
 
@@ -182,6 +194,26 @@ class GateRunner:
             output_bytes=result.output_bytes,
             seconds=result.seconds,
         )
+
+
+def _not_run(spec: GateSpec, message: str, seconds: float) -> ProcessResult:
+    """A gate that could not be executed has failed, with the shell's code for that."""
+    return ProcessResult(
+        argv=spec.command,
+        exit_code=NOT_RUN_EXIT_CODE,
+        signal=None,
+        timed_out=False,
+        silent=False,
+        stopped=False,
+        seconds=seconds,
+        output=message,
+        output_bytes=len(message.encode()),
+        cpu_user_sec=0.0,
+        cpu_system_sec=0.0,
+        max_rss_bytes=0,
+        leftovers_killed=0,
+        leftovers_alive=(),
+    )
 
 
 def describe_failure(name: str, result: ProcessResult) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from resources.checkouts import checkout_of, local_changes, move_forward
+from resources.checkouts import checkout_of, in_the_way, local_changes, move_forward
+from resources.effects import printable
 from resources.repository import Conflict, GitError, Repository
 from state.errors import PatchlineError
 
@@ -116,14 +117,18 @@ def land_on_target(
 
     Raises:
         LandedTreeMismatch: the commit's tree is not the judged one.
-        CheckoutBusy: the branch is checked out with local changes; nothing landed.
-        GitError: an untracked file is in the way of the checkout; the branch was taken back.
+        CheckoutBusy: the branch is checked out with local changes, or with untracked files where
+            new ones would go; nothing landed.
+        GitError: the checkout cannot be moved along; the branch was taken back.
     """
     checkout = checkout_of(repository, branch) if candidate.head else None
     if checkout is not None:
         changed = local_changes(repository, checkout)
         if changed:
             raise CheckoutBusy(branch, str(checkout), changed)
+        files = in_the_way(repository, checkout, candidate.head, commit) if candidate.head else ()
+        if files:
+            raise FilesInTheWay(branch, str(checkout), files)
     lost = land(repository, branch, candidate, commit)
     if lost is None and checkout is not None and candidate.head is not None:
         try:
@@ -140,10 +145,19 @@ class CheckoutBusy(PatchlineError):
 
     code = "checkout_busy"
 
+    what, remedy = "local changes", "commit or stash them"
+
     def __init__(self, branch: str, checkout: str, changed: tuple[str, ...]) -> None:
         self.branch, self.checkout, self.changed = branch, checkout, changed
-        named = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
+        named = ", ".join(printable(path) for path in changed[:5])
+        named += ", ..." if len(changed) > 5 else ""
         super().__init__(
-            f"branch {branch} is checked out in {checkout} with local changes ({named}); "
-            f"commit or stash them"
+            f"branch {branch} is checked out in {checkout} with {self.what} ({named}); "
+            f"{self.remedy}"
         )
+
+
+class FilesInTheWay(CheckoutBusy):
+    """The branch to land on is checked out with files of a person where new ones would go."""
+
+    what, remedy = "untracked files in the way", "move them away"

@@ -6,7 +6,7 @@ Reason codes are pinned (design section 6, "Patch limits"); every reason names i
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from resources.effects import Effect, Size
+from resources.effects import Effect, Size, printable
 from resources.globs import Globs
 from resources.specs import PolicySpec
 
@@ -22,6 +22,17 @@ PROTECTED_BY_DEFAULT: tuple[str, ...] = (
     *("**/.cursor/**", "**/.aider*", "**/.mcp.json", "**/AGENTS.md", "**/CLAUDE.md"),
     "**/CODEOWNERS",
 )
+
+TESTS = Globs(
+    ("**/test_*", "**/*_test.*", "**/*.test.*", "**/*.spec.*", "**/test/**", "**/tests/**")
+)
+EMPTY_BLOBS = frozenset(
+    {
+        "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+    }
+)
+"""The empty file's name in SHA-1 and SHA-256 repositories."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +57,26 @@ class Scope:
 
 
 def judge(
-    effects: Sequence[Effect], size: Size, diff_bytes: int, scope: Scope, policy: PolicySpec
+    effects: Sequence[Effect], size: Size, diff: bytes, scope: Scope, policy: PolicySpec
 ) -> tuple[Reason, ...]:
     """Every reason to refuse a patch; none means that it is accepted.
 
     Args:
         effects: what it does.
         size: its lines and binary files.
-        diff_bytes: length of its diff in bytes.
+        diff: the patch as text.
         scope: where its task may work.
         policy: the plan's limits.
     """
     if not effects:
         return (Reason("empty", "the patch changes nothing"),)
+    if unreadable := tuple(_not_text(effects)):
+        return unreadable  # the other reasons could not even name these paths
     return (
-        *_too_large(effects, diff_bytes, policy),
+        *_too_large(effects, diff, policy),
         *_out_of_place(effects, scope, policy),
         *_kinds(effects, policy),
+        *_removed_tests(effects, policy),
         *(
             Reason("binary", "a binary file is changed; policy.allow_binary permits it", path)
             for path in size.binaries
@@ -71,12 +85,21 @@ def judge(
     )
 
 
-def _too_large(effects: Sequence[Effect], diff_bytes: int, policy: PolicySpec) -> Iterator[Reason]:
+def _not_text(effects: Sequence[Effect]) -> Iterator[Reason]:
+    for path in sorted({path for effect in effects for path, _ in _touched(effect)}):
+        if (shown := printable(path)) != path:
+            yield Reason("path_characters", f"the name {shown} is not valid UTF-8", shown)
+
+
+def _too_large(effects: Sequence[Effect], diff: bytes, policy: PolicySpec) -> Iterator[Reason]:
     if len(effects) > policy.max_files:
         text = f"{len(effects)} files are changed, policy.max_files is {policy.max_files}"
         yield Reason("oversize", text)
-    if diff_bytes > policy.max_bytes:
-        yield Reason("oversize", f"{diff_bytes} bytes, policy.max_bytes is {policy.max_bytes}")
+    if len(diff) > policy.max_bytes:
+        yield Reason("oversize", f"{len(diff)} bytes, policy.max_bytes is {policy.max_bytes}")
+    hunks = diff.count(b"\n@@ ")
+    if hunks > policy.max_hunks:
+        yield Reason("oversize", f"{hunks} hunks, policy.max_hunks is {policy.max_hunks}")
 
 
 def _out_of_place(effects: Sequence[Effect], scope: Scope, policy: PolicySpec) -> Iterator[Reason]:
@@ -117,6 +140,19 @@ def _kinds(effects: Sequence[Effect], policy: PolicySpec) -> Iterator[Reason]:
             yield Reason("mode", text, effect.path)
         elif not modes <= {REGULAR, EXECUTABLE, SYMLINK}:
             yield Reason("mode", f"{effect.path} has an unknown mode", effect.path)
+
+
+def _removed_tests(effects: Sequence[Effect], policy: PolicySpec) -> Iterator[Reason]:
+    """Tests that are deleted, emptied, or moved to where no runner looks for them."""
+    for effect in effects:
+        was = effect.old_path or effect.path
+        if policy.allow_test_removal or not TESTS.matches(was) or effect.old_mode == ABSENT:
+            continue
+        moved_away = effect.change == "renamed" and not TESTS.matches(effect.path)
+        emptied = effect.new_blob in EMPTY_BLOBS and effect.old_blob not in EMPTY_BLOBS
+        if effect.change == "deleted" or moved_away or emptied:
+            text = f"test {was} is removed; policy.allow_test_removal permits it"
+            yield Reason("deletion", text, was)
 
 
 def _turns_executable(effect: Effect) -> bool:

@@ -229,7 +229,7 @@ class Repository:
             *(ours, theirs),
             expect=(0, 1),
         )
-        tree, *paths = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+        tree, *paths = done.stdout.decode("utf-8", "backslashreplace").split("\0")
         if done.returncode == 0:
             return Merged(tree.strip())
         return Conflict(tuple(sorted({path for path in paths if path})))

@@ -10,9 +10,8 @@ decisions K4.
 import os
 import shutil
 import stat
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,16 @@ from state.store import StateStore
 SANDBOX_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[gc]\n\tauto = 0\n"
 
 
-class OversizeError(Exception):
-    """More changed data than a patch may have; nothing was read into git."""
+class UnreadableError(Exception):
+    """What a tool left behind is refused before any of it is read into git.
+
+    Attributes:
+        code: the reason's code (design section 6, "Reason codes").
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,14 @@ class Sandbox:
         """Objects of a patch that nobody has judged yet; thrown away with the next reset."""
         return self.path.with_name(f"{self.path.name}.objects")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command in the sandbox is told besides: git looks for no repository above it.
+
+        The home often lies inside the user's repository, and a tool may remove its `.git`.
+        """
+        return {"GIT_CEILING_DIRECTORIES": str(self.path.parent)}
+
     def reset(self, commit_or_tree: str, head: str) -> None:
         """Make the files exactly those of a tree; `head` is what the sandbox's HEAD shows.
 
@@ -64,6 +79,7 @@ class Sandbox:
 
     def _checkout(self, commit_or_tree: str) -> None:
         if self.index.exists():
+            _remove_what_git_overlooks(self.path)
             # The stat data in the index tells git which files a tool touched.
             self._git("clean", "-ffdxq")
         self._git("read-tree", "--reset", "-u", commit_or_tree)
@@ -85,38 +101,69 @@ class Sandbox:
         identity = f"[user]\n\tname = {name}\n\temail = {mail}\n"
         (git_dir / "config").write_text(f"{SANDBOX_CONFIG}{identity}[extensions]{extensions}")
         (git_dir / "HEAD").write_text(f"{head}\n")
-        shutil.copyfile(self.index, git_dir / "index")
+        # With its time, by which git knows the files that changed in the instant of the checkout.
+        shutil.copy2(self.index, git_dir / "index")
 
     def capture(self, max_bytes: int, max_files: int) -> str:
         """The tree of the files as they are now, written to `new_objects`.
 
         Raises:
-            OversizeError: more changed files or bytes than that; checked before git reads them.
-            GitError: a path that git refuses to track (`.git` in disguise, say).
+            UnreadableError: more changed files or bytes than that, special files, nested
+                repositories, `.git` in disguise.
         """
-        listed = self._git(
-            *("status", "--porcelain=v1", "-z", "-uall", "--no-renames", "--ignore-submodules=all")
-        )
-        changed = [entry[3:] for entry in listed.split(b"\0") if entry and entry[:1] != b"D"]
-        total = sum(_size(os.path.join(os.fsencode(self.path), path)) for path in changed)
-        if len(changed) > max_files:
-            raise OversizeError(f"{len(changed)} changed files, allowed are {max_files}")
-        if total > max_bytes:
-            raise OversizeError(f"{total} bytes in changed files, allowed are {max_bytes}")
+        listed = self._git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
+        changed = {path for path in listed.split(b"\0") if path}
+        self._refuse_odd_kinds(changed)
+        sizes = [size for size in map(self._size, changed) if size is not None]
+        if len(sizes) > max_files:
+            raise UnreadableError(
+                "oversize", f"{len(sizes)} changed files, policy.max_files is {max_files}"
+            )
+        if sum(sizes) > max_bytes:
+            raise UnreadableError(
+                "oversize", f"{sum(sizes)} bytes in changed files, allowed are {max_bytes}"
+            )
         return self._write_tree()
+
+    def _size(self, path: bytes) -> int | None:
+        """Bytes of a changed file; None when it was deleted."""
+        try:
+            return os.lstat(os.path.join(os.fsencode(self.path), path)).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _refuse_odd_kinds(self, changed: set[bytes]) -> None:
+        """Refuse what git would leave out or take for something else."""
+        root = os.fsencode(self.path)
+        for path in sorted(changed):
+            full = os.path.join(root, path)
+            if os.path.lexists(full) and not _is_plain(full):
+                raise UnreadableError("mode", f"{_shown(path)} is no file, link or folder")
+        folders = {path.rstrip(b"/") for path in changed if path.endswith(b"/")}
+        for path in changed:
+            while path := os.path.dirname(path):
+                folders.add(path)
+        for folder in sorted(folders):
+            if os.path.lexists(os.path.join(root, folder, b".git")):
+                raise UnreadableError("submodule", f"{_shown(folder)} is a repository of its own")
 
     def _write_tree(self) -> str:
         (self.new_objects / "info").mkdir(parents=True, exist_ok=True)
         scratch = self.new_objects / "index"  # so that `index` keeps telling what we checked out
-        shutil.copyfile(self.index, scratch)
+        shutil.copy2(self.index, scratch)
         tree = b""
         for command in (("add", "--all", "--", "."), ("write-tree",)):
-            tree = self.judged.on_objects(
-                *("-c", "core.fsync=loose-object", "-c", "core.fsyncMethod=batch"),
-                *command,
-                index=scratch,
-                work_tree=self.path,
-            ).stdout
+            try:
+                tree = self.judged.on_objects(
+                    *("-c", "core.fsync=loose-object", "-c", "core.fsyncMethod=batch"),
+                    *command,
+                    index=scratch,
+                    work_tree=self.path,
+                ).stdout
+            except GitError as error:
+                if "invalid path" in error.stderr:
+                    raise UnreadableError("git_dir", error.stderr[-500:]) from error
+                raise
         return tree.decode().strip()
 
     @property
@@ -192,30 +239,40 @@ def discard_sandbox(worktrees: Path, worker_id: str) -> None:
         _remove(worktrees / f"{worker_id}{suffix}")
 
 
-def _size(path: bytes) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0
+def _remove_what_git_overlooks(root: Path) -> None:
+    """Delete `.git` folders below `root`, pipes, sockets and devices: `git clean` leaves them."""
+    for folder, folders, files in os.walk(os.fsencode(root)):
+        for name in [*folders, *files]:
+            full = os.path.join(folder, name)
+            if name == b".git" or not _is_plain(full):
+                _remove(Path(os.fsdecode(full)))
+        folders[:] = [name for name in folders if name != b".git"]
+
+
+def _is_plain(path: bytes) -> bool:
+    """Whether something is a regular file, a link or a folder."""
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
 
 
 def _remove(path: Path) -> None:
-    """Delete a file, link or folder, also against its permissions; links are not followed."""
-    if path.is_symlink() or path.is_file():
+    """Delete whatever is there, also what permissions forbid to delete; links are not followed."""
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink() or not path.is_dir():
         path.unlink()
-    elif path.exists():
-        if sys.version_info >= (3, 12):
-            shutil.rmtree(path, onexc=_open_up_and_retry)
-        else:
-            shutil.rmtree(path, onerror=_open_up_and_retry)
-
-
-def _open_up_and_retry(function: Callable[[str], object], path: str, error: object) -> None:
-    del error
-    for target in (os.path.dirname(path), path):
-        if not os.path.islink(target):
-            os.chmod(target, os.stat(target).st_mode | stat.S_IRWXU)
-    if os.path.isdir(path) and not os.path.islink(path):
+        return
+    try:
         shutil.rmtree(path)
-    else:
-        function(path)
+    except PermissionError:
+        path.chmod(stat.S_IRWXU)
+        for folder, folders, _ in os.walk(path):  # looks into a folder after we have opened it up
+            for name in folders:
+                child = os.path.join(folder, name)
+                if not os.path.islink(child):
+                    os.chmod(child, stat.S_IRWXU)
+        shutil.rmtree(path)

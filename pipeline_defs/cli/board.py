@@ -152,7 +152,7 @@ class Board:
     def _until_next_attempt(self, record: TransitionRecord) -> str:
         at = self._store.get("task", record.entity_id).next_attempt_at
         wait = seconds_between(record.transitioned_at, at) if at else 0.0
-        return f"again in {duration(wait)}" if wait > 0 else "to be taken up again"
+        return f"again in {duration(wait)}" if wait > 0 else "can begin again at once"
 
     def _workstream(self, record: TransitionRecord) -> Line | None:
         card = self.streams.get(record.entity_id)
@@ -189,11 +189,11 @@ class Board:
             self._gates[record.entity_id] = row
             return None
         self.gates[record.to_state] += 1
-        if record.to_state != "FAILED":
-            return None
+        if record.to_state != "FAILED" or row.blocking:
+            return None  # what a blocking gate refuses shows as a quarantined patch or a failure
         name = task.name if task else stream.name if stream else row.name
-        verdict = record.reason or "failed"
-        return self._line(record, name, f"gate {row.name}: {verdict}", minor=True, bad=True)
+        text = f"advisory gate {row.name} failed: {record.reason}"
+        return self._line(record, name, text, bad=True)
 
     def _patch(self, record: TransitionRecord) -> Line | None:
         if record.to_state not in ("committed", "quarantined"):
@@ -206,4 +206,4 @@ class Board:
             card.commit = (row.commit_sha or "")[:12]
             return None
         reason = record.reason or row.quarantine_reason
-        return self._line(record, card.name, f"patch quarantined: {reason}", bad=True)
+        return self._line(record, card.name, f"patch quarantined: {reason}", minor=True, bad=True)

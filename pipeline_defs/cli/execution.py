@@ -1,4 +1,7 @@
-"""Executing a run in the foreground: who holds it, what Ctrl-C means, what is shown meanwhile."""
+"""Executing a run in the foreground: who holds it, what Ctrl-C means, what is shown meanwhile.
+
+Imports Dagster: only `run` and `resume` import this, once their input is known to be good.
+"""
 
 import os
 import signal
@@ -7,14 +10,25 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import click
+import dagster as dg
+
+from pipeline_defs.cli.output import own_command, print_json
 from pipeline_defs.cli.progress import shown_progress
 from pipeline_defs.cli.run_lock import executing
+from pipeline_defs.cli.summary import print_summary
+from pipeline_defs.dagster_home import dagster_instance
+from pipeline_defs.dagster_privates import deferring_interrupts
+from pipeline_defs.launch import execute_run
 from pipeline_defs.revisions import Revision
+from pipeline_defs.runs import RUN_TAG
 from state.home import Home
 from state.machines import MACHINES
+from state.queries import run_summary
 from state.store import StateStore
 
 RUN_ENDED = MACHINES["run"].terminal
+INTERRUPTED = 130
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -22,7 +36,7 @@ class StopRequests:
     """Ctrl-C, SIGTERM and a closed terminal all ask for the same orderly stop.
 
     While Dagster executes it has its own handler for SIGINT and SIGTERM, which ends the run in
-    good order. Around that a signal raises KeyboardInterrupt here, until `over` is set: from then
+    good order. Before that a signal raises KeyboardInterrupt here, until `over` is set: from then
     on another Ctrl-C must not cut the closing summary short. The wakeup descriptor tells of every
     signal, whoever handles it.
     """
@@ -71,51 +85,65 @@ class StopRequests:
         signal.raise_signal(signal.SIGINT)
 
 
-def execute(
-    store: StateStore,
-    home: Home,
-    revision: Revision,
-    run_id: str,
-    *,
-    max_concurrent: int | None,
-    plain: bool,
-) -> bool:
-    """Execute a run until it ends or is stopped, showing its progress on stderr.
+def execute_and_report(
+    store: StateStore, home: Home, revision: Revision, row: Any, as_json: bool
+) -> int:
+    """Execute a run until it ends or is stopped, then say how it stands.
 
     Args:
         store: the open state.
         home: the home.
         revision: the plan revision that the run follows.
-        run_id: the run.
-        max_concurrent: how many tasks at the same time, instead of the plan's number.
-        plain: show progress as lines even on a terminal.
+        row: the run, pending or running.
+        as_json: print its document on stdout instead of a summary for people.
 
     Returns:
-        Whether it was stopped from outside before its end.
+        The exit code: 0 succeeded, 1 failed or canceled, 130 stopped from outside.
 
     Raises:
         PreflightError: another process executes it.
     """
     stops = StopRequests()
+    with stops.listening():
+        what = "starts" if row.state == "pending" else "goes on"
+        click.echo(f"Run {row.run_id} of plan {row.plan} {what} on {row.repo}.", err=True)
+        _execute(store, home, revision, row, stops, plain=as_json)
+        return _report(store, home, row.run_id, stops, as_json=as_json)
+
+
+def _execute(
+    store: StateStore, home: Home, revision: Revision, row: Any, stops: StopRequests, *, plain: bool
+) -> None:
+    """Execute a run, showing its progress on stderr."""
     with (
-        executing(home, run_id),
-        stops.listening(),
-        shown_progress(store, run_id, stops.requested, plain=plain),
+        executing(home, row.run_id),
+        shown_progress(store, row.run_id, stops.requested, plain=plain),
     ):
         try:
-            _execute(home, revision, run_id, max_concurrent)
-        except KeyboardInterrupt:
-            stops.requested()
-        finally:
+            with deferring_interrupts():
+                execute_run(home, revision, row.run_id, row.max_concurrent)
+                stops.over = True
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             stops.over = True
-            stopped = stops.requested()
-    return stopped and store.get("run", run_id).state not in RUN_ENDED
 
 
-def _execute(home: Home, revision: Revision, run_id: str, max_concurrent: int | None) -> None:
-    from pipeline_defs.launch import execute_run
-
-    execute_run(home, revision, run_id, max_concurrent)
+def _report(store: StateStore, home: Home, run_id: str, stops: StopRequests, as_json: bool) -> int:
+    """Say how a run stands whose execution here is over."""
+    document = run_summary(store, run_id)
+    if as_json:
+        print_json(document)
+    else:
+        print_summary(store, home, document)
+    if document["state"] in RUN_ENDED:
+        return 0 if document["state"] == "succeeded" else 1
+    stopped = stops.requested()
+    if not stopped:
+        for message in _failures(home, document["dagster_run_id"]):
+            click.echo(f"Error: {message}", err=True)
+    if as_json:
+        again = own_command(home, "resume", run_id)
+        click.echo(f"The run has stopped before its end. Go on with: {again}", err=True)
+    return INTERRUPTED if stopped else 1
 
 
 def end_dagster_runs(home: Home, run_id: str) -> None:
@@ -123,23 +151,14 @@ def end_dagster_runs(home: Home, run_id: str) -> None:
 
     Only for a run that nobody executes. A killed process leaves its Dagster run STARTED for good.
     """
-    import dagster as dg
-
-    from pipeline_defs.dagster_home import dagster_instance
-    from pipeline_defs.runs import RUN_TAG
-
     with dagster_instance(home) as instance:
         for run in instance.get_runs(dg.RunsFilter(tags={RUN_TAG: run_id})):
             if not run.is_finished:
                 instance.report_run_canceled(run, "Its process is gone; the run was taken over.")
 
 
-def failures(home: Home, dagster_run_id: str | None) -> list[str]:
-    """What Dagster recorded as errors of a run that stopped before its end, innermost cause first."""
-    import dagster as dg
-
-    from pipeline_defs.dagster_home import dagster_instance
-
+def _failures(home: Home, dagster_run_id: str | None) -> list[str]:
+    """The innermost errors that Dagster recorded of a run that stopped before its end."""
     if dagster_run_id is None:
         return []
     kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}

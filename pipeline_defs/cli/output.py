@@ -83,6 +83,12 @@ def styled(value: Any) -> Any:
     return Text(text, style=STYLES.get(text, ""))
 
 
+def shorten(text: str | None, length: int = 160) -> str:
+    """A reason on one line, cut at `length` characters."""
+    line = " ".join((text or "").split())
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
 def duration(seconds: float) -> str:
     """`0.4 s`, `28 s`, `3 min 07 s`, `2 h 05 min`."""
     if seconds < 10:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import IO
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 
 from pipeline_defs.cli.board import Board, Line
@@ -20,21 +20,6 @@ from pipeline_defs.cli.board_view import render, render_line
 from state.store import StateStore
 
 TICK_SEC = 0.25
-
-
-class Terminal(Console):
-    """A rich console that measures the terminal it writes to, not the captured descriptors."""
-
-    @property
-    def size(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The terminal's size now."""
-        from rich.console import ConsoleDimensions
-
-        try:
-            found = os.get_terminal_size(self.file.fileno())
-        except OSError:
-            return super().size
-        return ConsoleDimensions(found.columns or 80, found.lines or 24)
 
 
 @contextmanager
@@ -90,7 +75,8 @@ class LiveView:
     """A board that is redrawn in place, and above it what is worth keeping."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._console = Terminal(file=stream, highlight=False)
+        self._stream = stream
+        self._console = Console(file=stream, highlight=False)
         self._live = Live(
             console=self._console,
             auto_refresh=False,
@@ -108,9 +94,12 @@ class LiveView:
 
     def show(self, board: Board, lines: list[Line], stopping: bool) -> None:
         """Draw the board again."""
+        # Measured on our own copy of the descriptor: rich would look at the captured ones.
+        columns, rows = os.get_terminal_size(self._stream.fileno())
+        self._console.size = ConsoleDimensions(columns or 80, rows or 24)
         for line in lines:
             if not line.minor:
-                self._console.print(render_line(line), soft_wrap=True)
+                self._console.print(render_line(line), no_wrap=True, overflow="ellipsis")
         self._live.update(render(board, self._console.size, stopping), refresh=True)
 
     def say(self, text: str) -> None:

@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 
+from pipeline_defs.cli.output import duration, json_option, print_json, print_table, shorten
 from pipeline_defs.cli.summary import print_summary
-
-from pipeline_defs.cli.output import duration, json_option, print_json, print_table
+from state.database import sqlite_path
 from state.errors import EntityNotFoundError
 from state.home import Home
-from state.database import sqlite_path
 from state.machines import MACHINES
 from state.queries import LISTS, list_entities, run_summary
 from state.store import StateStore
@@ -19,7 +18,7 @@ from state.store import StateStore
 COLUMNS = {
     "runs": ("run_id", "plan", "state", "target", "created_at", "reason"),
     "workstreams": ("slug", "state", "ws_id", "reason"),
-    "tasks": ("slug", "state", "attempts", "task_id", "reason"),
+    "tasks": ("state", "attempts", "task_id", "reason"),
     "workers": ("worker_id", "state", "pid", "host", "heartbeat_at"),
     "patches": ("ledger_id", "state", "commit_sha", "quarantine_reason"),
     "gates": ("name", "state", "exit_code", "seconds", "tree", "gate_id"),
@@ -66,7 +65,7 @@ def status(run: str | None, as_json: bool) -> int:
         print_table(
             ("task", "state", "attempts", "reason"),
             [
-                (task["id"], task["state"], task["attempts"], task["reason"])
+                (task["id"], task["state"], task["attempts"], shorten(task["reason"]))
                 for task in document["tasks"]
             ],
         )
@@ -110,22 +109,30 @@ def list_(
             rows = list_entities(store, kind, filters, limit or (None if as_json else PAGE + 1))
         elif run:
             raise EntityNotFoundError("run", run)
-        names = _task_names(store, kind, rows) if store is not None and not as_json else {}
+        names = _names(store, kind, rows) if store is not None and not as_json else []
     if as_json:
         print_json(rows)
         return 0
     shown = rows if limit else rows[:PAGE]
-    columns = COLUMNS[kind]
-    headings = ["name" if column == "slug" else column for column in columns]
-    if names:
-        headings = ["task", *headings]
     if not shown:
         click.echo(f"There are no {kind}{' like that' if filters else ' yet'}.")
         return 0
-    print_table(headings, [_cells(row, columns, names) for row in shown])
+    headings, cells = _table(kind, shown, names)
+    print_table(headings, cells)
     if len(rows) > len(shown):
         click.echo(f"These are the newest {PAGE}; more with --limit.", err=True)
     return 0
+
+
+def _table(
+    kind: str, rows: list[dict[str, Any]], names: list[str]
+) -> tuple[list[str], list[list[Any]]]:
+    columns = COLUMNS[kind]
+    cells = [[_cell(column, row[column]) for column in columns] for row in rows]
+    if not names:
+        return ["id" if name == "slug" else name for name in columns], cells
+    whose = "task" if kind == "tasks" else "of"
+    return [whose, *columns], [[name, *line] for name, line in zip(names, cells, strict=False)]
 
 
 def _checked(kind: str, states: tuple[str, ...]) -> list[str]:
@@ -140,23 +147,15 @@ def _checked(kind: str, states: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _task_names(store: Any, kind: str, rows: list[dict[str, Any]]) -> dict[str, str]:
-    """`core/imports` for the tasks that rows speak of."""
-    key = {"tasks": "task_id", "patches": "task_id", "gates": "task_id"}.get(kind)
-    wanted = sorted({row[key] for row in rows if row[key]}) if key else []
-    if not wanted:
-        return {}
-    tasks = store.find("task", task_id=wanted)
-    streams = store.find("workstream", ws_id=sorted({task.workstream_id for task in tasks}))
+def _names(store: Any, kind: str, rows: list[dict[str, Any]]) -> list[str]:
+    """For each row whose it is: `core/imports` of a task, `core` of a workstream."""
+    if kind not in ("tasks", "patches", "gates"):
+        return []
+    tasks = store.find("task", task_id=sorted({row["task_id"] for row in rows if row["task_id"]}))
+    streams = store.find("workstream", ws_id=sorted({row["workstream_id"] for row in rows}))
     slugs = {row.ws_id: row.slug or row.ws_id for row in streams}
-    return {
-        task.task_id: f"{slugs[task.workstream_id]}/{task.slug or task.task_id}" for task in tasks
-    }
-
-
-def _cells(row: dict[str, Any], columns: tuple[str, ...], names: dict[str, str]) -> list[Any]:
-    cells = [_cell(column, row[column]) for column in columns]
-    return [names.get(row["task_id"], ""), *cells] if names else cells
+    names = {row.task_id: f"{slugs[row.workstream_id]}/{row.slug or row.task_id}" for row in tasks}
+    return [names.get(row["task_id"]) or slugs[row["workstream_id"]] for row in rows]
 
 
 def _cell(column: str, value: Any) -> Any:
@@ -167,5 +166,5 @@ def _cell(column: str, value: Any) -> Any:
     if column == "seconds":
         return duration(value)
     if column == "reason" or column.endswith("_reason"):
-        return " ".join(str(value).split())
+        return shorten(value)
     return value

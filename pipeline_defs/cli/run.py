@@ -5,16 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline_defs.cli.output import json_option, own_command, print_json
+from pipeline_defs.cli.output import json_option
 from state.errors import EntityNotFoundError, PreflightError
 from state.home import Home
+from state.machines import MACHINES
 
 if TYPE_CHECKING:
-    from pipeline_defs.revisions import Revision
     from state.store import StateStore
 
-SUCCEEDED = "succeeded"
-INTERRUPTED = 130
+RUN_ENDED = MACHINES["run"].terminal
 
 
 @click.command()
@@ -61,6 +60,8 @@ def run(
 
         return rehearse(home, loaded, repo, target, base, max_concurrent, as_json)
 
+    # Before any row is written: what cannot be imported must not leave a run behind.
+    from pipeline_defs.cli.execution import execute_and_report
     from pipeline_defs.revisions import register
     from pipeline_defs.runs import Launch, open_run
     from state.store import StateStore
@@ -69,8 +70,7 @@ def run(
     launch = Launch(revision, repo=repo, target=target, base=base)
     with StateStore.open(home.database_url, events=home.events) as store:
         row = open_run(store, home, launch, max_concurrent)
-        _announce(row, "started")
-        return _execute_and_report(store, home, revision, row, as_json)
+        return execute_and_report(store, home, revision, row, as_json)
 
 
 @click.command()
@@ -82,7 +82,6 @@ def resume(run: str | None, as_json: bool) -> int:
     Needs neither the plan file nor --repo: the run keeps to the revision it began with. What is
     committed stays; what was half-way is rolled back and done again.
     """
-    from pipeline_defs.cli.execution import RUN_ENDED, end_dagster_runs
     from pipeline_defs.cli.read import existing_store
     from pipeline_defs.cli.run_lock import is_executed
     from pipeline_defs.revisions import open_revision
@@ -91,7 +90,7 @@ def resume(run: str | None, as_json: bool) -> int:
     with existing_store(home) as store:
         if store is None:
             raise EntityNotFoundError("run", run)
-        row = store.get("run", run) if run else _newest_open(store, RUN_ENDED)
+        row = store.get("run", run) if run else _newest_open(store)
         if row.state in RUN_ENDED:
             raise click.UsageError(
                 f"Run {row.run_id} has ended: it {row.state}. Ended runs are never reopened;"
@@ -108,43 +107,14 @@ def resume(run: str | None, as_json: bool) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(phase.document, encoding="utf-8")
         revision = open_revision(path, phase.source)
+        from pipeline_defs.cli.execution import end_dagster_runs, execute_and_report
+
         end_dagster_runs(home, row.run_id)
-        _announce(row, "goes on")
-        return _execute_and_report(store, home, revision, row, as_json)
+        return execute_and_report(store, home, revision, row, as_json)
 
 
-def _newest_open(store: "StateStore", ended: frozenset[str]) -> Any:
-    rows = [row for row in store.find("run") if row.state not in ended]
+def _newest_open(store: "StateStore") -> Any:
+    rows = [row for row in store.find("run") if row.state not in RUN_ENDED]
     if not rows:
         raise click.UsageError("There is no run to go on with: all have ended.")
     return rows[-1]
-
-
-def _announce(row: Any, what: str) -> None:
-    click.echo(f"Run {row.run_id} of plan {row.plan} {what} on {row.repo}.", err=True)
-
-
-def _execute_and_report(
-    store: "StateStore", home: Home, revision: "Revision", row: Any, as_json: bool
-) -> int:
-    from pipeline_defs.cli.execution import RUN_ENDED, execute, failures
-    from pipeline_defs.cli.summary import print_summary
-    from state.queries import run_summary
-
-    stopped = execute(
-        store, home, revision, row.run_id, max_concurrent=row.max_concurrent, plain=as_json
-    )
-    document = run_summary(store, row.run_id)
-    if as_json:
-        print_json(document)
-    else:
-        print_summary(store, home, document)
-    if document["state"] in RUN_ENDED:
-        return 0 if document["state"] == SUCCEEDED else 1
-    if not stopped:
-        for message in failures(home, document["dagster_run_id"]):
-            click.echo(f"Error: {message}", err=True)
-    if as_json:
-        again = own_command(home, "resume", row.run_id)
-        click.echo(f"The run has stopped before its end. Go on with: {again}", err=True)
-    return INTERRUPTED if stopped else 1

@@ -1,12 +1,23 @@
 """The closing summary of a run: what landed where, what did not and why, what to do next."""
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline_defs.cli.output import count, duration, own_command, seconds_between, shell_path
+from pipeline_defs.cli.output import (
+    count,
+    duration,
+    own_command,
+    seconds_between,
+    shell_path,
+    shorten,
+)
 from pipeline_defs.cli.run_lock import is_executed
 from state.home import Home
 from state.machines import MACHINES
@@ -15,7 +26,6 @@ from state.store import StateStore
 RUN_ENDED = MACHINES["run"].terminal
 SHOWN = 4
 """How many of one kind are named; the others are counted."""
-REASON_LENGTH = 160
 
 
 @dataclass(frozen=True)
@@ -67,9 +77,13 @@ def print_summary(store: StateStore, home: Home, document: dict[str, Any]) -> No
         *_kept(facts),
         *_quarantined(facts),
         *_not_done(facts),
-        *_next_steps(home, facts),
     ]:
-        click.echo(line)
+        click.echo(_wrapped(line))
+    click.echo("Next:")
+    steps = _next_steps(home, facts)
+    width = max(len(what) for what, _ in steps)
+    for what, command in steps:
+        click.echo(f"  {what:<{width}}  {command}")
 
 
 def _headline(store: StateStore, home: Home, facts: Facts) -> str:
@@ -80,10 +94,10 @@ def _headline(store: StateStore, home: Home, facts: Facts) -> str:
         if run.started_at:
             took = f" after {duration(seconds_between(run.started_at, run.completed_at))}"
         reason = f": {run.reason}" if run.reason and run.state != "succeeded" else "."
-        return click.style(f"{name} {run.state}{took}{reason}", bold=True)
+        return f"{name} {run.state}{took}{reason}"
     done = sum(task["state"] == "completed" for task in document["tasks"])
     how = "is running" if is_executed(store, home, run.run_id) else "has stopped before its end"
-    return click.style(f"{name} {how}: {done} of {len(document['tasks'])} tasks done.", bold=True)
+    return f"{name} {how}: {done} of {len(document['tasks'])} tasks done."
 
 
 def _landed(facts: Facts) -> Iterator[str]:
@@ -126,12 +140,13 @@ def _quarantined(facts: Facts) -> Iterator[str]:
         later = ""
         if task is not None and task.state == "completed":
             later = " (a later attempt succeeded)"
-        yield f"  {facts.names.get(entry.task_id, '?')}: {_short(entry.quarantine_reason)}{later}"
+        yield f"  {facts.names.get(entry.task_id, '?')}: {shorten(entry.quarantine_reason)}{later}"
     yield from _rest(entries)
 
 
 def _not_done(facts: Facts) -> Iterator[str]:
     """What failed and what was cancelled, workstreams before tasks."""
+    refused = {entry.task_id for entry in facts.entries if entry.state == "quarantined"}
     for state in ("failed", "cancelled", "skipped"):
         rows = [(row.slug, row) for row in facts.streams.values() if row.state == state]
         ended = {row.ws_id for _, row in rows}
@@ -146,41 +161,45 @@ def _not_done(facts: Facts) -> Iterator[str]:
             yield f"{state.capitalize()}:"
         for name, row in rows[:SHOWN]:
             minor = "" if row.is_critical else " (not critical)"
-            yield f"  {name}{minor}: {_short(row.reason or 'no reason was recorded')}"
+            yield f"  {name}{minor}: {_why(row, refused)}"
         yield from _rest(rows)
 
 
-def _next_steps(home: Home, facts: Facts) -> Iterator[str]:
+def _why(row: Any, refused: set[str]) -> str:
+    if getattr(row, "task_id", None) in refused:
+        return f"no attempt is left ({row.attempts} made), see its patches above"
+    return shorten(row.reason or "no reason was recorded")
+
+
+def _next_steps(home: Home, facts: Facts) -> list[tuple[str, str]]:
+    """What one may want to do now, and the commands for it."""
     run = facts.run
     steps: list[tuple[str, str]] = []
-    repo = shell_path_of(run.repo)
     if run.state not in RUN_ENDED:
-        steps.append((own_command(home, "resume", run.run_id), "go on where it stopped"))
+        steps.append(("go on", own_command(home, "resume", run.run_id)))
     if facts.committed(landed=True):
-        log = f"git -C {repo} log --oneline {run.base_commit[:12]}..{run.target}"
-        steps.append((log, "the commits"))
-    for row in facts.streams.values():
-        if row.state == "failed":
-            archive = home.root / "archive" / f"{row.ws_id}.json"
-            steps.append((f"less {shell_path(archive)}", f"everything about {row.slug}"))
+        log = f"log --oneline {run.base_commit[:12]}..{run.target}"
+        steps.append(("the commits", f"git -C {shell_path(Path(run.repo))} {log}"))
+    for row in [row for row in facts.streams.values() if row.state == "failed"][:2]:
+        archive = home.root / "archive" / f"{row.ws_id}.json"
+        steps.append((f"all about {row.slug}", f"less {shell_path(archive)}"))
     if any(entry.state == "quarantined" for entry in facts.entries):
-        steps.append(
-            (own_command(home, "list", "gates", "--state", "FAILED", "--json"), "gates' output")
-        )
-    steps.append((own_command(home, "status"), "this again, with every task"))
-    steps.append((own_command(home, "dev"), "look at it in the Dagster UI"))
-    shown = [*steps[: SHOWN + 1]]
-    yield "Next:"
-    width = min(max(len(command) for command, _ in shown), 60)
-    for command, what in shown:
-        yield f"  {command:<{width}}  # {what}"
+        words = ("list", "gates", "--run", run.run_id, "--state", "FAILED", "--json")
+        steps.append(("what the gates said", own_command(home, *words)))
+    steps.append(("every task", own_command(home, "status", run.run_id)))
+    steps.append(("the Dagster UI", own_command(home, "dev")))
+    return steps
 
 
-def shell_path_of(path: str) -> str:
-    """A stored path as one would type it."""
-    from pathlib import Path
-
-    return shell_path(Path(path))
+def _wrapped(line: str) -> str:
+    """A line for a terminal, broken between words."""
+    if not sys.stdout.isatty():
+        return line
+    columns = shutil.get_terminal_size().columns
+    indent = "    " if line.startswith("  ") else "  "
+    return textwrap.fill(
+        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _some(names: Sequence[str]) -> str:
@@ -191,8 +210,3 @@ def _some(names: Sequence[str]) -> str:
 def _rest(rows: Sequence[Any]) -> Iterator[str]:
     if len(rows) > SHOWN:
         yield f"  and {len(rows) - SHOWN} more"
-
-
-def _short(reason: str) -> str:
-    text = " ".join(reason.split())
-    return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 3] + "..."

@@ -141,7 +141,7 @@ def test_a_tool_that_removes_everything_or_locks_folders_spoils_no_other_task(la
     make_repository(lab.repo, {"a.txt": "a\n", "src/one.py": "x = 1\n", ".gitignore": "out/\n"})
     clean = lines(
         "test ! -e out", "test ! -e src/.git", "test ! -e odd.pipe", "test ! -e junk", "test ! -e deep",
-        'test "$(git status --porcelain)" = "" || test "$PATCHLINE_GATE" = clean',
+        'test "$(git status --porcelain)" = "" || test "$PATCHLINE_GATE" = ok',
         'test "$(cat src/one.py)" = "x = 1"', "grep -q a a.txt",
     )
     tasks = [
@@ -157,7 +157,7 @@ def test_a_tool_that_removes_everything_or_locks_folders_spoils_no_other_task(la
     checked: list[dict[str, object]] = []
     for index, one in enumerate(tasks):
         checked += [stream(f"s{index}", one, critical=False),
-                    stream(f"t{index}", task("good", f"{clean}\ntest ! -e src/odd.pipe\necho {index} >> a.txt"))]
+                    stream(f"t{index}", task("good", f"{clean}\ntest ! -e src/odd.pipe\necho x > t{index}.txt"))]
     ran = lab.run(*checked, max_concurrent=1, gates={"ok": {"command": ["sh", "-c", clean]}}, **TOLERANT)
     assert ran.state == "succeeded", [t["reason"] for t in ran.summary["tasks"]]
     assert len(lab.store.find("uet_worker", run_id=ran.run_id)) == 1
