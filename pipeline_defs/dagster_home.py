@@ -12,6 +12,8 @@ SETTINGS = """\
 # file to $DAGSTER_HOME when there is none.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 10

@@ -33,6 +33,17 @@ def local_changes(repository: Repository, checkout: Path) -> tuple[str, ...]:
     return tuple(entry[3:] for entry in listed.split("\0") if entry)
 
 
+def staged_tree(repository: Repository, checkout: Path) -> str:
+    """The tree that a checkout's index holds."""
+    return repository.on_refs("write-tree", work_tree=checkout).strip()
+
+
+def unstaged_changes(repository: Repository, checkout: Path) -> bool:
+    """Whether tracked files of a checkout differ from its index."""
+    names = ("diff-files", "--name-only", "-z", "--ignore-submodules=all")
+    return bool(repository.on_refs(*names, work_tree=checkout))
+
+
 def in_the_way(repository: Repository, checkout: Path, old: str, new: str) -> tuple[str, ...]:
     """Untracked and ignored files of a checkout that going from commit `old` to `new` would replace.
 

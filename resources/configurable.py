@@ -4,6 +4,7 @@ Opening one touches neither database nor git: both happen when an op first needs
 Source: design section 1, "Dagster resources".
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from resources.repository import Repository
 from resources.session import RunSession
 from resources.specs import RunSpec
-from resources.stopping import stop_signal
+from resources.stopping import stop_signal, uninterrupted
 from resources.workers import HEARTBEAT_SEC
 from state.home import Home
 from state.store import StateStore
@@ -89,7 +90,8 @@ class RunSessionResource(dg.ConfigurableResource[Any]):
             with self._lock:
                 session, self._session = self._session, None
             if session is not None:
-                session.close()
+                with uninterrupted():
+                    session.close()
 
     def session(self, run: Any, dagster_run_id: str, spec: RunSpec) -> RunSession:
         """The session of an SSOT run.
@@ -117,7 +119,15 @@ class RunSessionResource(dg.ConfigurableResource[Any]):
 def default_resources(home: Home | None = None) -> dict[str, Any]:
     """The resources of every patchline job, on the home that the environment names."""
     home = home or Home.find()
-    state = StateMachineResource(home=str(home.root), database_url=home.database_url)
+    state = StateMachineResource(home=str(home.root), database_url=_database_url(home))
     git, workers = GitRepositoryResource(), WorkerPoolResource()
     session = RunSessionResource(state=state, git=git, workers=workers)
     return {"state": state, "git": git, "workers": workers, "session": session}
+
+
+def _database_url(home: Home) -> Any:
+    """The database where it is not the home's own file; by reference, because the UI shows it."""
+    if home.database_url == os.environ.get("PATCHLINE_DATABASE_URL"):
+        return dg.EnvVar("PATCHLINE_DATABASE_URL")
+    own = Home.at(home.root).database_url
+    return None if home.database_url == own else home.database_url

@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from resources.checkouts import checkout_of, in_the_way, local_changes, move_forward
+from resources.checkouts import (
+    checkout_of,
+    in_the_way,
+    local_changes,
+    move_forward,
+    staged_tree,
+    unstaged_changes,
+)
 from resources.effects import printable
 from resources.repository import Conflict, GitError, Repository
 from state.errors import PatchlineError
@@ -121,16 +128,18 @@ def land_on_target(
             new ones would go; nothing landed.
         GitError: the checkout cannot be moved along; the branch was taken back.
     """
-    checkout = checkout_of(repository, branch) if candidate.head else None
+    if candidate.head is None:
+        return land(repository, branch, candidate, commit)
+    checkout = checkout_of(repository, branch)
     if checkout is not None:
         changed = local_changes(repository, checkout)
         if changed:
             raise CheckoutBusy(branch, str(checkout), changed)
-        files = in_the_way(repository, checkout, candidate.head, commit) if candidate.head else ()
+        files = in_the_way(repository, checkout, candidate.head, commit)
         if files:
             raise FilesInTheWay(branch, str(checkout), files)
     lost = land(repository, branch, candidate, commit)
-    if lost is None and checkout is not None and candidate.head is not None:
+    if lost is None and checkout is not None:
         try:
             move_forward(repository, checkout, candidate.head, commit)
         except GitError:
@@ -138,6 +147,22 @@ def land_on_target(
             repository.move_branch(branch, candidate.head, commit)
             raise
     return lost
+
+
+def move_left_behind_checkout(repository: Repository, branch: str, old: str, new: str) -> None:
+    """Finish what a process that died between the branch and its checkout had begun.
+
+    A checkout that does not show exactly commit `old` is left alone: it was moved, or is a
+    person's work.
+    """
+    checkout = checkout_of(repository, branch)
+    if checkout is None or repository.branch_head(branch) != new:
+        return
+    if staged_tree(repository, checkout) != repository.tree_of(old):
+        return
+    if unstaged_changes(repository, checkout) or in_the_way(repository, checkout, old, new):
+        return
+    move_forward(repository, checkout, old, new)
 
 
 class CheckoutBusy(PatchlineError):

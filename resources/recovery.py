@@ -21,6 +21,7 @@ from state.store import StateStore
 from state.transaction import Transaction
 
 KILLED_EXIT_CODE = -9
+KILL_ROUNDS = 10
 WORKER_ENDED = MACHINES["worker"].terminal
 SANDBOX_ENDED = MACHINES["uet_worker"].terminal
 
@@ -138,10 +139,21 @@ def is_alive(worker: Any) -> bool:
 
 def kill_leftovers(run_id: str) -> None:
     """Kill what tools and gates of a dead process left running: they carry the run in their env."""
-    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    for process in psutil.process_iter():
-        try:
-            if process.pid not in mine and process.environ().get("PATCHLINE_RUN") == run_id:
-                process.kill()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
+    for _ in range(KILL_ROUNDS):  # one that was just being forked shows in the next round
+        killed = [process for process in psutil.process_iter() if _killed(process, run_id)]
+        if not killed:
+            return
+        psutil.wait_procs(killed, timeout=1)
+
+
+def _killed(process: psutil.Process, run_id: str) -> bool:
+    """Kill a process if it belongs to a run and is neither us nor above us; says whether it did."""
+    try:
+        if process.environ().get("PATCHLINE_RUN") != run_id:
+            return False
+        if process.pid in {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}:
+            return False
+        process.kill()
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
+    return True

@@ -6,7 +6,10 @@ whoever runs a subprocess for the run waits on the same signal and kills the chi
 Design section 3, "Executor".
 """
 
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _signals: dict[str, threading.Event] = {}
 _lock = threading.Lock()
@@ -30,3 +33,24 @@ def clear(dagster_run_id: str) -> None:
     """Forget a run that has ended; those who hold its event keep it. Unknown ids are no error."""
     with _lock:
         _signals.pop(dagster_run_id, None)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Cleaning up that a second Ctrl-C or SIGTERM must not cut short. They are dropped meanwhile.
+
+    Dagster raises interrupts inside the teardown of resources. In threads other than the main one
+    nothing is done, and nothing needs to be: signals reach the main thread alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in stops}
+    try:
+        for number in stops:
+            signal.signal(number, lambda *_: None)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,6 +14,7 @@ from resources.landing import (
     land_on_target,
     landing_turn,
     merge_candidate,
+    move_left_behind_checkout,
     message_with_trailers,
 )
 from resources.repository import Conflict, GitError
@@ -22,6 +23,8 @@ from resources.specs import WorkstreamSpec
 from state.machines import MACHINES
 
 MAX_TARGET_MOVES = 20
+TARGET_BEFORE = "target_before"
+"""Metadata of a workstream about to land: where the target was, for whoever takes over."""
 ENDED = MACHINES["workstream"].terminal
 
 
@@ -106,6 +109,7 @@ class WorkstreamPath:
         self._session.progress.settle()
         row = self._store.get("workstream", ws_id)
         if row.state == "completed":
+            self._delete_branch(row)
             return Landed(row.merge_commit)
         if row.state not in ENDED and self._session.interrupted.is_set():
             return NotLanded(row.state, "interrupted", interrupted=True)
@@ -147,8 +151,13 @@ class WorkstreamPath:
     ) -> Landed | NotLanded | Lost:
         tip = row.head_commit
         head = self._repository.branch_head(target)
-        if tip == row.base_commit or (head and self._repository.is_ancestor(tip, head)):
-            return self._completed(row, None if tip == row.base_commit else row.merge_commit)
+        if tip == row.base_commit:
+            return self._completed(row, None)
+        if head and self._repository.is_ancestor(tip, head):
+            before = row.metadata.get(TARGET_BEFORE)
+            if before and row.merge_commit:
+                move_left_behind_checkout(self._repository, target, before, row.merge_commit)
+            return self._completed(row, row.merge_commit)
         candidate = merge_candidate(self._repository, head, tip)
         if isinstance(candidate, Conflict):
             paths = ", ".join(candidate.paths)
@@ -160,7 +169,8 @@ class WorkstreamPath:
             reason = "; ".join(verdict.failures) or "no gate judged the merge"
             return self._failed(row.ws_id, reason)
         commit = candidate.commit or self._merge_commit(row, spec, candidate)
-        self._store.update("workstream", row.ws_id, merge_commit=commit)  # the intent
+        intent = {**row.metadata, TARGET_BEFORE: head}
+        self._store.update("workstream", row.ws_id, merge_commit=commit, metadata=intent)
         lost = land_on_target(self._repository, target, candidate, commit)
         return lost or self._completed(row, commit)
 
@@ -193,10 +203,13 @@ class WorkstreamPath:
             tx.transition("workstream", row.ws_id, "completed", merge_commit=commit)
             if commit is not None:
                 tx.update("run", row.run_id, head_commit=commit)
+        self._delete_branch(row)
+        return Landed(commit)
+
+    def _delete_branch(self, row: Any) -> None:
         tip = self._repository.branch_head(row.branch)
         if tip is not None:
             self._repository.delete_branch(row.branch, tip)
-        return Landed(commit)
 
     def _failed(self, ws_id: str, reason: str) -> NotLanded:
         self._session.progress.end_workstream(ws_id, reason, "validation_failed")

@@ -5,8 +5,10 @@ Imports Dagster: only `run` and `resume` import this, once their input is known 
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -53,14 +55,17 @@ class StopRequests:
         try:
             received = os.read(self._reading, 1024)
         except BlockingIOError:
-            received = b""
+            return self._requested
         if any(number in STOP_SIGNALS for number in received):
             self._requested = True
         return self._requested
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals for the duration of a block. Only in the main thread."""
+        """Take the signals for the duration of a block, the last one of the program.
+
+        Only in the main thread.
+        """
         before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
         wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         try:
@@ -70,9 +75,11 @@ class StopRequests:
                 signal.signal(signal.SIGHUP, self._hang_up)
             yield
         finally:
+            requested = self.requested()
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
-                signal.signal(number, handler)
+                # Who was asked to stop goes on to its exit code, however often it is asked.
+                signal.signal(number, signal.SIG_IGN if requested else handler)
             os.close(self._reading)
             os.close(self._writing)
 
@@ -120,11 +127,36 @@ def _execute(
         shown_progress(store, row.run_id, stops.requested, plain=plain),
     ):
         try:
-            with deferring_interrupts():
+            with _output_to(home.root / "logs" / f"{row.run_id}.log"), deferring_interrupts():
                 execute_run(home, revision, row.run_id, row.max_concurrent)
                 stops.over = True
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             stops.over = True
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Send what this process and its helpers print to a file; it is kept when there is anything.
+
+    Dagster copies what it captures to stdout and stderr, through children that a Ctrl-C in the
+    terminal reaches too. Neither may end up in a JSON document or on the board.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    streams = (sys.stdout, sys.stderr)
+    saved = [(stream, os.dup(stream.fileno())) for stream in streams]
+    try:
+        with log.open("ab") as file:
+            for stream, _ in saved:
+                stream.flush()
+                os.dup2(file.fileno(), stream.fileno())
+        yield
+    finally:
+        for stream, descriptor in saved:
+            stream.flush()
+            os.dup2(descriptor, stream.fileno())
+            os.close(descriptor)
+        if log.stat().st_size == 0:
+            log.unlink()
 
 
 def _report(store: StateStore, home: Home, run_id: str, stops: StopRequests, as_json: bool) -> int:
