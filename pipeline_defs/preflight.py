@@ -13,7 +13,7 @@ from pipeline_defs.revisions import Revision
 from pipeline_defs.samples import sample_repository
 from resources.checkouts import checkout_of, local_changes
 from resources.environment import allowed_environment, find_command
-from resources.repository import Repository
+from resources.repository import GitError, Repository
 from state.errors import PlanError, PlanProblem, PreflightError
 from state.home import Home
 
@@ -109,7 +109,14 @@ def check_home(home: Home) -> None:
 
 
 def check_target(fit: Fit) -> None:
-    """Raise PreflightError when the target is checked out with local changes."""
+    """Raise PreflightError when the target is no branch name, or checked out with local changes."""
+    try:
+        fit.repository.on_refs("check-ref-format", f"refs/heads/{fit.target}")
+    except GitError as error:
+        raise PreflightError(
+            f"the target {fit.target} is no name that git allows for a branch",
+            hint="name another branch as `target` in the plan or with --target",
+        ) from error
     checkout = checkout_of(fit.repository, fit.target)
     changed = local_changes(fit.repository, checkout) if checkout else ()
     if changed:

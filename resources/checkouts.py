@@ -60,7 +60,9 @@ def in_the_way(repository: Repository, checkout: Path, old: str, new: str) -> tu
     for path in (path for status, path in pairs if status == "A"):
         folders = (str(parent) for parent in PurePosixPath(path).parents)
         found |= {path for path in (path,) if os.path.lexists(checkout / path)}
-        found |= {f for f in folders if os.path.lexists(checkout / f) and not _is_folder(checkout / f)}
+        found |= {
+            f for f in folders if os.path.lexists(checkout / f) and not _is_folder(checkout / f)
+        }
     return tuple(sorted(found - gone))
 
 

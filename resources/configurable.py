@@ -56,9 +56,11 @@ class StateMachineResource(dg.ConfigurableResource[Any]):
 class GitRepositoryResource(dg.ConfigurableResource[Any]):
     """Opens the repository of a run through the git gateway."""
 
-    def open(self, path: str, home: Home) -> Repository:
+    home: str = Field(description="The patchline home, where our own git folders lie, absolute.")
+
+    def open(self, path: str) -> Repository:
         """The repository at `path`. Raises PreflightError when there is none."""
-        return Repository.open(Path(path), home.root)
+        return Repository.open(Path(path), Path(self.home))
 
 
 class WorkerPoolResource(dg.ConfigurableResource[Any]):
@@ -107,7 +109,7 @@ class RunSessionResource(dg.ConfigurableResource[Any]):
                 self._session = RunSession(
                     store=self.state.store(),
                     home=home,
-                    repository=self.git.open(run.repo, home),
+                    repository=self.git.open(run.repo),
                     run_id=run.run_id,
                     spec=spec,
                     interrupted=stop_signal(dagster_run_id),
@@ -120,7 +122,7 @@ def default_resources(home: Home | None = None) -> dict[str, Any]:
     """The resources of every patchline job, on the home that the environment names."""
     home = home or Home.find()
     state = StateMachineResource(home=str(home.root), database_url=_database_url(home))
-    git, workers = GitRepositoryResource(), WorkerPoolResource()
+    git, workers = GitRepositoryResource(home=str(home.root)), WorkerPoolResource()
     session = RunSessionResource(state=state, git=git, workers=workers)
     return {"state": state, "git": git, "workers": workers, "session": session}
 

@@ -3,7 +3,8 @@
 Object work (trees, merges, commits) runs against a *control directory* of ours that borrows the
 repository's object store. So a filter, hook, alias, fsmonitor or merge driver that somebody wrote
 into the repository's, the user's or the machine's git configuration is never read there. Refs and
-checkouts belong to the repository itself; those calls switch hooks and fsmonitor off one by one.
+checkouts belong to the repository itself; those calls switch hooks, fsmonitor and filter drivers
+off one by one.
 """
 
 import hashlib
@@ -162,16 +163,29 @@ class Repository:
         return _run(argv, environment | dict(env or {}), work_tree or self.control, stdin, expect)
 
     def on_refs(self, *args: str, work_tree: Path | None = None, stdin: bytes = b"") -> str:
-        """Run git on the repository itself, with hooks and fsmonitor off."""
+        """Run git on the repository itself, with hooks, fsmonitor and filters off."""
         git_dir = self.git_dir
         if work_tree is not None:
             git_dir = _git_dir_of(work_tree)
         environment = _caller_environment() | {"GIT_DIR": str(git_dir)}
         if work_tree is not None:
             environment["GIT_WORK_TREE"] = str(work_tree)
+            environment |= self._without_filters(environment)
         argv = ["git", *SWITCHES, *args]
         done = _run(argv, environment, work_tree or self.git_dir, stdin, (0,))
         return done.stdout.decode("utf-8", "surrogateescape")
+
+    def _without_filters(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Switches every filter driver off that the repository's configuration defines."""
+        search = r"^filter\..*\.(clean|smudge|process|required)$"
+        argv = ["git", "config", "--name-only", "-z", "--get-regexp", search]
+        listed = _run(argv, environment, self.git_dir, b"", (0, 1)).stdout.decode()
+        keys = sorted({key for key in listed.split("\0") if key})
+        switches = {"GIT_CONFIG_COUNT": str(len(keys))}
+        for number, key in enumerate(keys):
+            switches[f"GIT_CONFIG_KEY_{number}"] = key
+            switches[f"GIT_CONFIG_VALUE_{number}"] = "false" if key.endswith(".required") else ""
+        return switches
 
     # -- refs ----------------------------------------------------------------------------------
 

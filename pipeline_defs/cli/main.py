@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -29,7 +30,7 @@ FAILED, BAD_INPUT, UNFIT, INTERRUPTED = 1, 2, 3, 130
 EXIT_CODES: dict[type[PatchlineError], int] = {
     PlanError: BAD_INPUT,
     EntityNotFoundError: BAD_INPUT,
-    StoreUsageError: BAD_INPUT,
+    StoreUsageError: UNFIT,  # what a user can get wrong about the store is PATCHLINE_DATABASE_URL
     PreflightError: UNFIT,
     StoreUnavailableError: UNFIT,
 }
@@ -134,5 +135,12 @@ def _report(problems: list[dict[str, Any]], as_json: bool, code: int) -> int:
         print_json({"errors": [one.as_dict() for one in whole]})
     else:
         for one in whole:
-            click.echo(f"Error: {one}", err=True)
+            click.echo(f"Error: {_sentences(one)}", err=True)
     return code
+
+
+def _sentences(problem: PlanProblem) -> str:
+    """A problem and how to mend it, as sentences on one line, whoever worded them."""
+    hint = problem.hint and problem.hint[0].upper() + problem.hint[1:]
+    parts = [part if part[-1] in ".!?:" else f"{part}." for part in (problem.message, hint) if part]
+    return str(replace(problem, message=" ".join(parts), hint=None))

@@ -29,8 +29,7 @@ def rehearse(
         PreflightError: the environment is not fit.
     """
     plan = loaded.plan
-    path = home.plans / plan.plan / f"{loaded.sha256}.yaml"
-    revision = Revision(plan, loaded.sha256, path, loaded.path)
+    revision = unregistered(home, loaded)
     fit = check_environment(home, revision, repo, base, target)
     document = {
         "plan_id": plan.plan,
@@ -48,6 +47,12 @@ def rehearse(
     else:
         _print(document)
     return 0
+
+
+def unregistered(home: Home, loaded: LoadedPlan) -> Revision:
+    """The revision that a plan would have; nothing is written."""
+    path = home.plans / loaded.plan.plan / f"{loaded.sha256}.yaml"
+    return Revision(loaded.plan, loaded.sha256, path, loaded.path)
 
 
 def _workstream(plan: Plan, ws: Workstream) -> dict[str, Any]:

@@ -49,15 +49,15 @@ def run(
     Exit code 0 when the run succeeded, 1 when it failed or was canceled, 2 for a bad plan, 3 when
     the environment is not fit (nothing was started), 130 after Ctrl-C (`patchline resume` goes on).
     """
+    from pipeline_defs.cli.rehearsal import rehearse, unregistered
     from pipeline_defs.plan.loader import load_plan
-    from pipeline_defs.preflight import check_home
+    from pipeline_defs.preflight import check_home, check_tested
 
     loaded = load_plan(plan)
     home = Home.find()
+    check_tested(unregistered(home, loaded))
     check_home(home)
     if dry_run:
-        from pipeline_defs.cli.rehearsal import rehearse
-
         return rehearse(home, loaded, repo, target, base, max_concurrent, as_json)
 
     # Before any row is written: what cannot be imported must not leave a run behind.

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from pipeline_defs.dagster_home import SETTINGS
-from pipeline_defs.definitions import load_definitions, plans_folder, register_folder
 from pipeline_defs.jobs import build_job, build_jobs
+from pipeline_defs.location import load_definitions, plans_folder, register_folder
 from pipeline_defs.plan.loader import load_plan
 from pipeline_defs.revisions import Revision, register
 from state.home import Home
@@ -120,9 +120,9 @@ def test_a_database_password_in_the_environment_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATCHLINE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PATCHLINE_DATABASE_URL", "postgresql+psycopg://me:secret@localhost/db")
+    monkeypatch.setenv("PATCHLINE_DATABASE_URL", "postgresql+psycopg://me:hidden-word@localhost/db")
     job = build_job(revision(tmp_path, plan("one")))
-    assert "secret" not in str(job.get_job_snapshot())
+    assert "hidden-word" not in str(job.get_job_snapshot())
 
 
 def test_the_settings_in_the_repository_are_those_of_a_new_home() -> None:

@@ -36,7 +36,12 @@ def git(folder: Path, *args: str, stdin: str | None = None) -> str:
     for who in ("AUTHOR", "COMMITTER"):
         env |= {f"GIT_{who}_NAME": "ann", f"GIT_{who}_EMAIL": "ann@localhost"}
     done = subprocess.run(
-        ["git", *args], cwd=folder, env=env, input=stdin, capture_output=True, text=True
+        ["git", "-c", "core.fsmonitor=false", *args],
+        cwd=folder,
+        env=env,
+        input=stdin,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, f"git {args}: {done.stderr}"
     return done.stdout.strip()
@@ -159,7 +164,9 @@ class Lab:
         return self.git("show", f"{revision}:{path}")
 
     def files(self, revision: str = "main") -> list[str]:
-        listed = self.git("-c", "core.quotePath=false", "ls-tree", "-r", "-z", "--name-only", revision)
+        listed = self.git(
+            "-c", "core.quotePath=false", "ls-tree", "-r", "-z", "--name-only", revision
+        )
         return listed.split("\0")[:-1]
 
     def register(self, *streams: dict[str, Any], **plan: Any) -> Revision:

@@ -25,10 +25,16 @@ FAULTS = {
     "the commit has landed and nobody wrote it down": ("resources.attempt", "land", "after"),
     "the task has just been completed": ("resources.ledger", "PatchLedger.committed", "after"),
     "the target is about to move": ("resources.workstream_path", "land_on_target", "before"),
-    "the target has moved and its checkout has not": ("resources.landing", "move_forward", "before"),
+    "the target has moved and its checkout has not": (
+        "resources.landing",
+        "move_forward",
+        "before",
+    ),
     "the target has moved": ("resources.workstream_path", "land_on_target", "after"),
     "the workstream is completed and its branch is there": (
-        "resources.workstream_path", "WorkstreamPath._delete_branch", "before",
+        "resources.workstream_path",
+        "WorkstreamPath._delete_branch",
+        "before",
     ),
 }
 
@@ -64,8 +70,11 @@ def assert_each_task_landed_once(lab: Lab, ran: Ran) -> None:
 def test_a_run_that_dies_is_resumed_and_lands_everything_once(lab: Lab, moment: str) -> None:
     revision, run_id = opened(
         lab,
-        stream("core", task("one", "echo more >> a.txt", max_retries=1),
-               task("two", "echo more >> b.txt", max_retries=1, depends_on=["one"])),
+        stream(
+            "core",
+            task("one", "echo more >> a.txt", max_retries=1),
+            task("two", "echo more >> b.txt", max_retries=1, depends_on=["one"]),
+        ),
     )
     assert start(revision, run_id, *FAULTS[moment]).wait(60) == -signal.SIGKILL
     ran = lab.execute(revision, run_id)
@@ -120,7 +129,8 @@ def test_a_crash_uses_up_an_attempt_and_the_last_one_fails_the_task(lab: Lab) ->
 def test_a_run_that_another_process_executes_is_not_taken_over(lab: Lab) -> None:
     go = lab.folder / "go"
     revision, run_id = opened(
-        lab, stream("core", task("one", f"while ! test -e {go}; do sleep 0.05; done; echo x >> a.txt"))
+        lab,
+        stream("core", task("one", f"while ! test -e {go}; do sleep 0.05; done; echo x >> a.txt")),
     )
     process = start(revision, run_id)
     deadline = time.monotonic() + 60

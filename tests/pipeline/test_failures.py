@@ -30,7 +30,12 @@ def test_a_critical_failure_ends_its_workstream_and_the_others_finish(lab: Lab) 
         stream(
             "core",
             task("first", "echo done >> a.txt"),
-            task("bad", f"{wait_for(going)}; echo broken; exit 7", max_retries=1, depends_on=["first"]),
+            task(
+                "bad",
+                f"{wait_for(going)}; echo broken; exit 7",
+                max_retries=1,
+                depends_on=["first"],
+            ),
             task("sibling", f"touch {going}; sleep 60; echo late >> b.txt", depends_on=["first"]),
             task("after", "echo x > x.txt", depends_on=["bad"]),
         ),
@@ -41,11 +46,19 @@ def test_a_critical_failure_ends_its_workstream_and_the_others_finish(lab: Lab) 
     assert time.monotonic() - began < 30, "the sibling's tool was not ended"
     assert ran.state == "failed"
     assert "core" in run_summary(lab.store)["workstreams"][0]["id"]
-    assert ran.workstreams == {"core": "failed", "needs-core": "cancelled",
-                               "needs-that": "cancelled", "other": "completed"}
+    assert ran.workstreams == {
+        "core": "failed",
+        "needs-core": "cancelled",
+        "needs-that": "cancelled",
+        "other": "completed",
+    }
     assert ran.tasks == {
-        "core/first": "completed", "core/bad": "failed", "core/sibling": "cancelled",
-        "core/after": "cancelled", "needs-core/do": "cancelled", "needs-that/do": "cancelled",
+        "core/first": "completed",
+        "core/bad": "failed",
+        "core/sibling": "cancelled",
+        "core/after": "cancelled",
+        "needs-core/do": "cancelled",
+        "needs-that/do": "cancelled",
         "other/do": "completed",
     }
     assert lab.git("diff", "--name-only", before, "main") == "other.txt"
@@ -67,7 +80,10 @@ def test_a_critical_failure_ends_its_workstream_and_the_others_finish(lab: Lab) 
     archive = json.loads((lab.home.root / "archive" / f"{core.ws_id}.json").read_text())
     assert archive["workstream"]["state"] == "executing"
     assert {row["slug"]: row["state"] for row in archive["tasks"]} == {
-        "first": "completed", "bad": "failed", "sibling": "cancelled", "after": "cancelled",
+        "first": "completed",
+        "bad": "failed",
+        "sibling": "cancelled",
+        "after": "cancelled",
     }
     assert [row["state"] for row in archive["ledger"]] == ["committed"]
     assert [row["state"] for row in archive["gates"]] == ["PASSED"]
@@ -81,7 +97,11 @@ def test_on_critical_failure_stop_cancels_the_other_workstreams_too(lab: Lab) ->
     going = lab.folder / "going"
     ran = lab.run(
         stream("core", task("bad", f"{wait_for(going)}; exit 3", max_retries=5, **PERMANENT)),
-        stream("other", task("do", f"touch {going}; sleep 60"), task("then", "echo x > x", depends_on=["do"])),
+        stream(
+            "other",
+            task("do", f"touch {going}; sleep 60"),
+            task("then", "echo x > x", depends_on=["do"]),
+        ),
         policy={"on_critical_failure": "stop"},
     )
     assert ran.workstreams == {"core": "failed", "other": "cancelled"}
@@ -99,9 +119,12 @@ def test_a_noncritical_failure_fails_the_run_unless_the_plan_allows_it(
     lab: Lab, allowed: bool
 ) -> None:
     ran = lab.run(
-        stream("mixed", task("good", "echo more >> a.txt"),
-               task("bad", "exit 1", critical=False),
-               task("after", "echo x > after.txt", critical=False, depends_on=["bad"])),
+        stream(
+            "mixed",
+            task("good", "echo more >> a.txt"),
+            task("bad", "exit 1", critical=False),
+            task("after", "echo x > after.txt", critical=False, depends_on=["bad"]),
+        ),
         stream("optional", task("bad", "exit 1"), critical=False),
         stream("needy", task("do", "echo x > n.txt"), depends_on=["optional"], critical=False),
         stream("other", task("do", "echo x > o.txt"), depends_on=["mixed"]),
@@ -109,7 +132,9 @@ def test_a_noncritical_failure_fails_the_run_unless_the_plan_allows_it(
     )
     done = "completed" if allowed else "failed"
     assert ran.workstreams == {
-        "mixed": done, "optional": "failed", "needy": "cancelled",
+        "mixed": done,
+        "optional": "failed",
+        "needy": "cancelled",
         "other": "completed" if allowed else "cancelled",
     }
     assert ran.tasks["mixed/bad"] == "failed"
@@ -130,7 +155,12 @@ def test_a_disabled_workstream_is_skipped_with_or_without_its_dependents(
         policy={"skipped_satisfies": satisfies},
     )
     rest = "completed" if satisfies else "skipped"
-    assert ran.workstreams == {"off": "skipped", "needs-off": rest, "needs-that": rest, "free": "completed"}
+    assert ran.workstreams == {
+        "off": "skipped",
+        "needs-off": rest,
+        "needs-that": rest,
+        "free": "completed",
+    }
     assert ran.state == "succeeded"
     assert ({"on.txt", "last.txt"} <= set(lab.files())) == satisfies
     assert "off.txt" not in lab.files()
@@ -149,10 +179,16 @@ def test_the_next_attempt_is_told_what_went_wrong(lab: Lab) -> None:
     argument = {"tool_command": ["sh", "-c", lines(*better), "tool", "{feedback}"]}
     ran = lab.run(
         stream("gate", task("do", "", gates=["said"], max_retries=2, **argument)),
-        stream("scope", task("do", f"{outside}; echo x >> $f", files_scope=["b.txt"], max_retries=1)),
+        stream(
+            "scope", task("do", f"{outside}; echo x >> $f", files_scope=["b.txt"], max_retries=1)
+        ),
         stream(
             "tool",
-            task("do", f'printf %s "$PATCHLINE_FEEDBACK" > {told}/tool; echo x > t; {luck}', max_retries=1),
+            task(
+                "do",
+                f'printf %s "$PATCHLINE_FEEDBACK" > {told}/tool; echo x > t; {luck}',
+                max_retries=1,
+            ),
         ),
         gates={"said": {"command": ["sh", "-c", refuse]}},
     )

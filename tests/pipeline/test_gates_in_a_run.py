@@ -5,7 +5,9 @@ from tests.pipeline.lab import Lab, make_repository, stream, task
 
 def test_a_gate_sees_exactly_the_candidate_tree_and_changes_nothing_for_others(lab: Lab) -> None:
     make_repository(lab.repo, {"a.txt": "a\n", ".gitignore": "*.log\n", "src/one.py": "x = 1\n"})
-    exact = 'test -z "$(git status --porcelain --ignored --untracked-files=all | grep -v "^M  a.txt")"'
+    exact = (
+        'test -z "$(git status --porcelain --ignored --untracked-files=all | grep -v "^M  a.txt")"'
+    )
     spoil = "echo spoiled >> a.txt; echo x > new.txt; rm src/one.py; rm -rf .git; mkdir src/.git; exit 0"
     ran = lab.run(
         stream("core", task("do", "echo more >> a.txt; echo x > build.log"), gates=["exact-again"]),
@@ -28,7 +30,9 @@ def test_a_gate_sees_exactly_the_candidate_tree_and_changes_nothing_for_others(l
 def test_failed_gates_block_what_needs_them_and_advisory_ones_only_warn(lab: Lab) -> None:
     mark = lab.folder / "mark"
     ran = lab.run(
-        stream("blocked", task("do", "echo x >> a.txt"), gates=["unit", "separate"], critical=False),
+        stream(
+            "blocked", task("do", "echo x >> a.txt"), gates=["unit", "separate"], critical=False
+        ),
         stream("advisory", task("do", "echo x >> b.txt", gates=["advice", "ok"])),
         stream("indirect", task("do", "echo x > c.txt", gates=["after-advice"]), critical=False),
         stream("slow", task("do", "echo x > d.txt", gates=["slow"]), critical=False),
@@ -48,10 +52,17 @@ def test_failed_gates_block_what_needs_them_and_advisory_ones_only_warn(lab: Lab
     )
     assert ran.state == "succeeded", ran.summary
     assert ran.workstreams == {
-        "blocked": "failed", "advisory": "completed", "indirect": "failed", "slow": "failed",
-        "missing": "failed", "codes": "completed",
+        "blocked": "failed",
+        "advisory": "completed",
+        "indirect": "failed",
+        "slow": "failed",
+        "missing": "failed",
+        "codes": "completed",
     }
-    of = {(gate.name, ran.store.get("workstream", gate.workstream_id).slug): gate for gate in ran.gates()}
+    of = {
+        (gate.name, ran.store.get("workstream", gate.workstream_id).slug): gate
+        for gate in ran.gates()
+    }
     assert of["unit", "blocked"].state == "BLOCKED"
     assert of["separate", "blocked"].state == "PASSED"
     assert not mark.exists()

@@ -24,16 +24,37 @@ def test_no_program_that_the_repository_names_is_ever_run(lab: Lab) -> None:
     )
     before = lab.head()
     leave = f'echo "$0 $*" >> {mark}; cat'
-    hooks = ("pre-commit", "commit-msg", "post-commit", "reference-transaction", "post-checkout",
-             "post-index-change", "pre-merge-commit", "post-merge", "update", "post-update")
+    hooks = (
+        "pre-commit",
+        "commit-msg",
+        "post-commit",
+        "reference-transaction",
+        "post-checkout",
+        "post-index-change",
+        "pre-merge-commit",
+        "post-merge",
+        "update",
+        "post-update",
+    )
     other = lab.folder / "other-hooks"
     for name in hooks:
         script(lab.repo / ".git/hooks" / name, f"echo hook {name} >> {mark}")
         script(other / name, f"echo other {name} >> {mark}")
     evil = script(lab.folder / "evil", leave)
-    for key in ("filter.evil.clean", "filter.evil.smudge", "diff.evil.textconv", "diff.evil.command",
-                "merge.evil.driver", "core.fsmonitor", "core.pager", "core.editor", "gpg.program",
-                "diff.external", "core.sshCommand", "core.askPass"):
+    for key in (
+        "filter.evil.clean",
+        "filter.evil.smudge",
+        "diff.evil.textconv",
+        "diff.evil.command",
+        "merge.evil.driver",
+        "core.fsmonitor",
+        "core.pager",
+        "core.editor",
+        "gpg.program",
+        "diff.external",
+        "core.sshCommand",
+        "core.askPass",
+    ):
         lab.git("config", key, evil)
     lab.git("config", "filter.evil.required", "true")
     lab.git("config", "core.hooksPath", str(other))
@@ -48,7 +69,9 @@ def test_no_program_that_the_repository_names_is_ever_run(lab: Lab) -> None:
     lab.git("config", "--remove-section", "filter.evil")
     assert lab.git("-c", "core.fsmonitor=false", "status", "--porcelain") == ""
     assert git(lab.repo, "diff", "--no-ext-diff", "--name-only", before, "main").split() == [
-        "a.txt", "b.txt", "new.txt",
+        "a.txt",
+        "b.txt",
+        "new.txt",
     ]
 
 

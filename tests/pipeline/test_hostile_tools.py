@@ -51,9 +51,10 @@ def test_changes_that_no_patch_may_make_are_refused_each_with_its_reason(lab: La
     good = stream("good", task("do", "echo good >> a.txt"))
     ran = lab.run(*streams, good, **TOLERANT)
     refused = {name: ran.refusals(f"{name}/do") for name in cases}
-    assert {n: r - {"deletion", "out_of_scope"} | (r & codes) for (n, r), (_, codes) in zip(
-        refused.items(), cases.values(), strict=True
-    )} == {name: codes for name, (_, codes) in cases.items()}
+    assert {
+        n: r - {"deletion", "out_of_scope"} | (r & codes)
+        for (n, r), (_, codes) in zip(refused.items(), cases.values(), strict=True)
+    } == {name: codes for name, (_, codes) in cases.items()}
     assert ran.workstreams.pop("good") == "completed"
     assert set(ran.workstreams.values()) - {"completed"} == {"failed"}
     assert ran.state == "succeeded"
@@ -67,23 +68,65 @@ def test_what_a_tool_does_to_git_stays_in_its_sandbox(lab: Lab) -> None:
     hook = f"printf '#!/bin/sh\\ntouch {mark}\\n' > .git/hooks/$h; chmod +x .git/hooks/$h"
     hooks = f"mkdir -p .git/hooks; for h in pre-commit post-checkout reference-transaction; do {hook}; done"
     ran = lab.run(
-        stream("config", task("do", lines("echo c > c.txt", "git config core.fsmonitor /bin/false",
-               f"git config core.hooksPath {lab.folder}", "git config filter.x.clean false"))),
+        stream(
+            "config",
+            task(
+                "do",
+                lines(
+                    "echo c > c.txt",
+                    "git config core.fsmonitor /bin/false",
+                    f"git config core.hooksPath {lab.folder}",
+                    "git config filter.x.clean false",
+                ),
+            ),
+        ),
         stream("hooks", task("do", lines("echo h > h.txt", hooks))),
-        stream("commit", task("do", lines("echo more >> a.txt", f"{COMMIT_AS_EVE} one",
-               "echo more >> a.txt", f"{COMMIT_AS_EVE} two", "git checkout -q -b mine"))),
-        stream("refs", task("do", lines("echo r > r.txt", "git update-ref refs/heads/main HEAD",
-               "git update-ref refs/heads/evil HEAD", "git tag evil"))),
+        stream(
+            "commit",
+            task(
+                "do",
+                lines(
+                    "echo more >> a.txt",
+                    f"{COMMIT_AS_EVE} one",
+                    "echo more >> a.txt",
+                    f"{COMMIT_AS_EVE} two",
+                    "git checkout -q -b mine",
+                ),
+            ),
+        ),
+        stream(
+            "refs",
+            task(
+                "do",
+                lines(
+                    "echo r > r.txt",
+                    "git update-ref refs/heads/main HEAD",
+                    "git update-ref refs/heads/evil HEAD",
+                    "git tag evil",
+                ),
+            ),
+        ),
         stream("remove", task("do", lines("echo g > g.txt", "rm -rf .git"))),
         stream("fake", task("do", lines("echo k > k.txt", "rm -rf .git", "mkfifo .git"))),
-        stream("link", task("do", lines("echo l > l.txt", "rm -rf .git", f"ln -s {lab.repo}/.git .git"))),
-        stream("index", task("do", lines("echo i > i.txt", "git update-index --assume-unchanged a.txt",
-               "echo more >> b.txt", "git update-index --skip-worktree b.txt"))),
+        stream(
+            "link",
+            task("do", lines("echo l > l.txt", "rm -rf .git", f"ln -s {lab.repo}/.git .git")),
+        ),
+        stream(
+            "index",
+            task(
+                "do",
+                lines(
+                    "echo i > i.txt",
+                    "git update-index --assume-unchanged a.txt",
+                    "echo more >> b.txt",
+                    "git update-index --skip-worktree b.txt",
+                ),
+            ),
+        ),
     )
     assert ran.state == "succeeded", ran.summary
-    assert lab.files() == sorted(
-        [*lab.files("main~0"), *()]
-    )
+    assert lab.files() == sorted([*lab.files("main~0"), *()])
     assert {"c.txt", "h.txt", "r.txt", "g.txt", "k.txt", "l.txt", "i.txt"} <= set(lab.files())
     assert lab.show("a.txt") == "a\nmore\nmore"
     assert lab.show("b.txt") == "b\nmore"
@@ -105,7 +148,9 @@ def test_a_tool_without_its_git_folder_does_not_find_the_repository_around_the_h
     commit = "git add -A . && git -c user.name=eve -c user.email=e commit -qm eve"
     ran = inside.run(
         stream("core", task("do", f"rm -rf .git; echo x >> a.txt; {commit}; true")),
-        gates={"ok": {"command": ["sh", "-c", "rm -rf .git; git rev-parse --git-dir && exit 1; true"]}},
+        gates={
+            "ok": {"command": ["sh", "-c", "rm -rf .git; git rev-parse --git-dir && exit 1; true"]}
+        },
     )
     inside.close()
     assert ran.state == "succeeded", ran.summary
@@ -115,18 +160,23 @@ def test_a_tool_without_its_git_folder_does_not_find_the_repository_around_the_h
 
 def test_a_tool_that_hangs_floods_or_leaves_processes_behind_is_ended(lab: Lab) -> None:
     flood = "import sys\nfor _ in range(3000): sys.stdout.write('x' * 10000 + '\\n')\n"
-    behind = "setsid sh -c 'trap \"\" TERM; while :; do echo y >> b.txt; sleep 0.05; done' & sleep 0.2"
+    behind = (
+        "setsid sh -c 'trap \"\" TERM; while :; do echo y >> b.txt; sleep 0.05; done' & sleep 0.2"
+    )
     ran = lab.run(
         alone("hang", "sleep 60", timeout_sec=0.3, max_retries=1),
         alone("silent", "sleep 60", tool_silence_sec=0.3),
-        stream("flood", task("do", f"{sys.executable} -c \"{flood}\"; echo f > f.txt")),
+        stream("flood", task("do", f'{sys.executable} -c "{flood}"; echo f > f.txt')),
         stream("behind", task("do", f"{behind}; echo g > g.txt")),
         **TOLERANT,
     )
     assert ran.state == "succeeded"
     hang = ran.task("hang/do")
     assert (hang.state, hang.attempts, hang.retry_count, hang.timeout_occurred) == (
-        "failed", 2, 1, True,
+        "failed",
+        2,
+        1,
+        True,
     )
     assert "timed out after 0.3 s" in hang.reason
     assert ran.task("silent/do").state == "failed"
@@ -140,39 +190,82 @@ def test_a_tool_that_removes_everything_or_locks_folders_spoils_no_other_task(la
     """One sandbox serves all: each task and gate finds exactly the tree it should."""
     make_repository(lab.repo, {"a.txt": "a\n", "src/one.py": "x = 1\n", ".gitignore": "out/\n"})
     clean = lines(
-        "test ! -e out", "test ! -e src/.git", "test ! -e odd.pipe", "test ! -e junk", "test ! -e deep",
+        "test ! -e out",
+        "test ! -e src/.git",
+        "test ! -e odd.pipe",
+        "test ! -e junk",
+        "test ! -e deep",
         'test "$(git status --porcelain)" = "" || test "$PATCHLINE_GATE" = ok',
-        'test "$(cat src/one.py)" = "x = 1"', "grep -q a a.txt",
+        'test "$(cat src/one.py)" = "x = 1"',
+        "grep -q a a.txt",
     )
     tasks = [
         task("wreck", "rm -rf ./* .git .gitignore; echo x; exit 1", critical=False),
-        task("lock", "mkdir -p deep/down; echo x > deep/down/f; chmod 000 deep/down deep src; exit 1",
-             critical=False),
-        task("litter", "mkdir out src/.git; echo x > out/f; echo x > src/.git/config; mkfifo odd.pipe "
-             "src/odd.pipe; echo x > junk; exit 1", critical=False),
+        task(
+            "lock",
+            "mkdir -p deep/down; echo x > deep/down/f; chmod 000 deep/down deep src; exit 1",
+            critical=False,
+        ),
+        task(
+            "litter",
+            "mkdir out src/.git; echo x > out/f; echo x > src/.git/config; mkfifo odd.pipe "
+            "src/odd.pipe; echo x > junk; exit 1",
+            critical=False,
+        ),
         task("relink", "rm -rf src; ln -s /etc src; exit 1", critical=False),
-        task("quiet", "touch -r a.txt stamp; echo b > a.txt; touch -r stamp a.txt; rm stamp; exit 1",
-             critical=False),
+        task(
+            "quiet",
+            "touch -r a.txt stamp; echo b > a.txt; touch -r stamp a.txt; rm stamp; exit 1",
+            critical=False,
+        ),
     ]
     checked: list[dict[str, object]] = []
     for index, one in enumerate(tasks):
-        checked += [stream(f"s{index}", one, critical=False),
-                    stream(f"t{index}", task("good", f"{clean}\ntest ! -e src/odd.pipe\necho x > t{index}.txt"))]
-    ran = lab.run(*checked, max_concurrent=1, gates={"ok": {"command": ["sh", "-c", clean]}}, **TOLERANT)
+        checked += [
+            stream(f"s{index}", one, critical=False),
+            stream(
+                f"t{index}", task("good", f"{clean}\ntest ! -e src/odd.pipe\necho x > t{index}.txt")
+            ),
+        ]
+    ran = lab.run(
+        *checked, max_concurrent=1, gates={"ok": {"command": ["sh", "-c", clean]}}, **TOLERANT
+    )
     assert ran.state == "succeeded", [t["reason"] for t in ran.summary["tasks"]]
     assert len(lab.store.find("uet_worker", run_id=ran.run_id)) == 1
 
 
 def test_names_that_trip_scripts_up_land_like_any_other(lab: Lab) -> None:
-    names = ["with space.txt", "new\nline.txt", "naïve-日本.txt", "-rf", "tab\t.txt", '"quoted".txt', "*"]
+    names = [
+        "with space.txt",
+        "new\nline.txt",
+        "naïve-日本.txt",
+        "-rf",
+        "tab\t.txt",
+        '"quoted".txt',
+        "*",
+    ]
     make_repository(lab.repo, {"a.txt": "a\n", **{f"d/{name}": "old\n" for name in names}})
     rewrite = "import sys\nfor f in sys.argv[1:]: open(f, 'a').write('new\\n')\n"
     create = f"import sys\nfor f in {names!r}: open('n/' + f, 'w').write('new\\n')\n"
     ran = lab.run(
-        stream("change", task("do", "", tool_command=[sys.executable, "-c", rewrite, "{files}"],
-                              files_scope=["d/**"])),
-        stream("make", task("do", "", tool_command=[sys.executable, "-c", f"import os\nos.mkdir('n')\n{create}"],
-                            files_create=["n/**"])),
+        stream(
+            "change",
+            task(
+                "do",
+                "",
+                tool_command=[sys.executable, "-c", rewrite, "{files}"],
+                files_scope=["d/**"],
+            ),
+        ),
+        stream(
+            "make",
+            task(
+                "do",
+                "",
+                tool_command=[sys.executable, "-c", f"import os\nos.mkdir('n')\n{create}"],
+                files_create=["n/**"],
+            ),
+        ),
     )
     assert ran.state == "succeeded", ran.summary
     assert {f"n/{name}" for name in names} <= set(lab.files())
@@ -193,8 +286,11 @@ def test_ignored_files_are_no_part_of_a_patch_and_a_new_ignore_rule_is(lab: Lab)
     lab.git("add", "-f", "kept.log")
     lab.git("commit", "-q", "-m", "a tracked file that is ignored")
     ran = lab.run(
-        stream("logs", task("do", "echo more >> kept.log; echo x > other.log; echo b > b.txt"),
-               task("only", "echo x > other.log", critical=False)),
+        stream(
+            "logs",
+            task("do", "echo more >> kept.log; echo x > other.log; echo b > b.txt"),
+            task("only", "echo x > other.log", critical=False),
+        ),
         stream("rule", task("do", "echo c.txt >> .gitignore; echo x > c.txt"), depends_on=["logs"]),
         gates={"ok": {"command": ["sh", "-c", "! ls other.log c.txt"]}},
         **TOLERANT,
@@ -207,18 +303,28 @@ def test_ignored_files_are_no_part_of_a_patch_and_a_new_ignore_rule_is(lab: Lab)
 def test_no_change_fails_a_task_unless_it_may_leave_things_as_they_are(lab: Lab) -> None:
     ran = lab.run(
         stream("strict", task("do", "true", max_retries=1), critical=False),
-        stream("easy", task("do", "true", on_no_change="complete"), task("then", "echo x >> a.txt", depends_on=["do"])),
+        stream(
+            "easy",
+            task("do", "true", on_no_change="complete"),
+            task("then", "echo x >> a.txt", depends_on=["do"]),
+        ),
         stream("nothing", task("do", "true", tool_on_no_change="complete")),
         **TOLERANT,
     )
-    assert ran.tasks == {"strict/do": "failed", "easy/do": "completed", "easy/then": "completed",
-                         "nothing/do": "completed"}
+    assert ran.tasks == {
+        "strict/do": "failed",
+        "easy/do": "completed",
+        "easy/then": "completed",
+        "nothing/do": "completed",
+    }
     assert ran.task("strict/do").attempts == 2
     assert not ran.ledger("easy/do")
     assert ran.workstreams["nothing"] == "completed"
 
 
-def test_a_tool_sees_little_of_the_callers_environment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_sees_little_of_the_callers_environment(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2hunter2")
     monkeypatch.setenv("GIT_DIR", str(Path("/nowhere")))
     monkeypatch.setenv("ALLOWED", "yes")

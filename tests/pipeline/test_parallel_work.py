@@ -24,10 +24,15 @@ def test_patches_made_on_the_same_base_all_land_unless_they_change_the_same_line
     }
     slow = {"same": "sleep 0.5; ", "own": "", "top": "", "bottom": ""}
     ran = lab.run(
-        stream("core", *(
-            task(name, lines(meet(lab, name, *names), slow[name] + scripts[name]), max_retries=1)
-            for name in names
-        ))
+        stream(
+            "core",
+            *(
+                task(
+                    name, lines(meet(lab, name, *names), slow[name] + scripts[name]), max_retries=1
+                )
+                for name in names
+            ),
+        )
     )
     assert ran.state == "succeeded", ran.summary
     assert lab.show("b.txt") == "b\nmore"
@@ -103,7 +108,9 @@ def test_a_checkout_that_people_edit_meanwhile_is_left_as_it_is(lab: Lab) -> Non
     ran = lab.run(stream("untracked", task("do", "echo x > new.txt")))
     assert (ran.state, lab.head()) == ("failed", before)
     assert "new.txt" in ran.workstream("untracked").reason
-    ran = lab.run(stream("ignored", task("do", "echo '!new.secret' > .gitignore; echo x > new.secret")))
+    ran = lab.run(
+        stream("ignored", task("do", "echo '!new.secret' > .gitignore; echo x > new.secret"))
+    )
     assert (ran.state, lab.head()) == ("failed", before)
     assert "new.secret" in ran.workstream("ignored").reason
     assert (lab.repo / "new.txt").read_text() == (lab.repo / "new.secret").read_text() == "mine\n"

@@ -16,8 +16,27 @@ from tests.pipeline.lab import Lab, stream, task
 
 LETTERS = string.ascii_lowercase + string.digits
 slugs = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
-AWKWARD = ["class", "list", "open", "type", "input", "dict", "a-", "a--", "a-b", "a---b", "0", "none",
-           "land", "start", "finish", "context", "config", "d", "a-d"]
+AWKWARD = [
+    "class",
+    "list",
+    "open",
+    "type",
+    "input",
+    "dict",
+    "a-",
+    "a--",
+    "a-b",
+    "a---b",
+    "0",
+    "none",
+    "land",
+    "start",
+    "finish",
+    "context",
+    "config",
+    "d",
+    "a-d",
+]
 
 
 @given(slugs)
