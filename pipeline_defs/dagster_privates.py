@@ -4,7 +4,6 @@
 `pipeline_defs/executor.py`, so that an upgrade that moves one fails there and says which.
 """
 
-import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -23,25 +22,27 @@ REPOSITORY = "__repository__"
 """Dagster's name for the one repository of a code location that is made of `Definitions`."""
 
 
-def remembering(definitions: dg.Definitions, load: Mapping[str, str]) -> dg.Definitions:
-    """The definitions, with what `remembered_load` is to return where they are rebuilt."""
-    with warnings.catch_warnings():
-        # Dagster calls this a preview; what we use of it is checked like its private parts.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return definitions.with_reconstruction_metadata(load)
-
-
-def remembered_load() -> Mapping[str, Any] | None:
-    """What the code location said about itself when it was loaded, in a process that rebuilds it.
+def remembered_load(key: str) -> str | None:
+    """What `remember_load` was given when the code location was loaded.
 
     Returns:
-        What was given to `remembering`, in a run worker or step process; None where the location
-        is loaded afresh.
+        The value, in a run worker or step process, which rebuilds the location; None where it is
+        loaded afresh.
     """
     context = DefinitionsLoadContext.get()
     if context.load_type is DefinitionsLoadType.INITIALIZATION:
         return None
-    return context.reconstruction_metadata
+    return context.reconstruction_metadata.get(key)
+
+
+def remember_load(key: str, value: str) -> None:
+    """Have a value handed to every process that rebuilds the code location being loaded now.
+
+    Only where the location is a function under `dg.definitions`; to be called at each load, also
+    with what was remembered. (`Definitions.with_reconstruction_metadata` looks made for this, but
+    reaches no run worker.)
+    """
+    DefinitionsLoadContext.get().add_to_pending_reconstruction_metadata(key, value)
 
 
 def deferring_interrupts() -> AbstractContextManager[None]:

@@ -1,6 +1,12 @@
-"""The code location that workspace.yaml names. Importing this module loads it."""
+"""The code location that workspace.yaml names."""
+
+import dagster as dg
 
 from pipeline_defs.location import load_definitions, plans_folder
 from state.home import Home
 
-defs = load_definitions(Home.find(), plans_folder())
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Every job of every registered plan; a function, so that importing this loads nothing."""
+    return load_definitions(Home.find(), plans_folder())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipeline_defs.dagster_privates import remembered_load, remembering
+from pipeline_defs.dagster_privates import remember_load, remembered_load
 from pipeline_defs.jobs import build_jobs
 from pipeline_defs.plan.loader import load_plan
 from pipeline_defs.revisions import Revision, current_revisions, open_revision, register
@@ -27,7 +27,7 @@ from state.home import Home
 PLAN_SUFFIXES = (".yaml", ".yml", ".json")
 DEFAULT_PLANS = Path("examples", "plans")
 CHECKOUT = Path(__file__).parents[1]
-REMEMBERED = "patchline/revisions"
+REVISIONS = "patchline/revisions"
 
 log = dg.get_dagster_logger("patchline")
 
@@ -71,19 +71,25 @@ def readable_revisions(home: Home) -> Iterator[Revision]:
             yield revision
 
 
-def build_definitions(home: Home, revisions: Sequence[Revision]) -> dg.Definitions:
-    """The jobs of some plan revisions, remembering which they are."""
-    resources = default_resources(home)
-    jobs = [job for revision in revisions for job in build_jobs(revision, resources)]
-    named = json.dumps([[str(revision.path), str(revision.source)] for revision in revisions])
-    return remembering(dg.Definitions(jobs=jobs, resources=resources), {REMEMBERED: named})
+def named_revisions(document: str) -> list[Revision]:
+    """The revisions that `names_of` wrote down."""
+    return [open_revision(Path(path), source) for path, source in json.loads(document)]
+
+
+def names_of(revisions: Sequence[Revision]) -> str:
+    """Where revisions lie, as JSON."""
+    return json.dumps([[str(revision.path), str(revision.source)] for revision in revisions])
 
 
 def load_definitions(home: Home, folder: Path) -> dg.Definitions:
     """Register the folder's plans and build the jobs of every plan's current revision."""
-    remembered = remembered_load()
-    if remembered and REMEMBERED in remembered:
-        named = json.loads(remembered[REMEMBERED])
-        return build_definitions(home, [open_revision(Path(path), src) for path, src in named])
-    register_folder(home, folder)
-    return build_definitions(home, list(readable_revisions(home)))
+    remembered = remembered_load(REVISIONS)
+    if remembered is None:
+        register_folder(home, folder)
+        revisions = list(readable_revisions(home))
+    else:
+        revisions = named_revisions(remembered)
+    remember_load(REVISIONS, names_of(revisions))
+    resources = default_resources(home)
+    jobs = [job for revision in revisions for job in build_jobs(revision, resources)]
+    return dg.Definitions(jobs=jobs, resources=resources)

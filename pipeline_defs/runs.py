@@ -1,9 +1,7 @@
 """From a launch to an SSOT run: preflight, the rows of a plan, and which run an op belongs to."""
 
 from dataclasses import dataclass, replace
-from typing import Any
-
-import dagster as dg
+from typing import TYPE_CHECKING, Any
 
 from pipeline_defs.plan.model import Plan, Workstream
 from pipeline_defs.preflight import Fit, check_environment
@@ -14,6 +12,9 @@ from state.home import Home
 from state.machines import MACHINES
 from state.store import StateStore
 from state.transaction import Transaction
+
+if TYPE_CHECKING:  # a refused run must not wait for Dagster
+    import dagster as dg
 
 RUN_ENDED = MACHINES["run"].terminal
 RUN_TAG = "patchline/run_id"
@@ -46,7 +47,7 @@ def open_run(
         return _create_rows(tx, launch, fit, max_concurrent or launch.revision.plan.max_concurrent)
 
 
-def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: dg.DagsterRun) -> Any:
+def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: "dg.DagsterRun") -> Any:
     """The SSOT run that a Dagster run executes, now running.
 
     The one its tag names; a new one without a tag, or where that one has ended (Dagster copies
@@ -67,7 +68,7 @@ def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: dg.Da
     return store.get("run", run.run_id)
 
 
-def find_run(store: StateStore, dagster_run: dg.DagsterRun) -> Any:
+def find_run(store: StateStore, dagster_run: "dg.DagsterRun") -> Any:
     """The SSOT run of a Dagster run whose `_start` has been.
 
     A run that Dagster re-executes without `_start` goes on with its parent's SSOT run.

@@ -76,6 +76,7 @@ class Attempt:
                 env={**sandbox.environment, **spec.env},
             ),
             stop=claim.stop,
+            limits=self._session.tool_limits,
         )
         if result.outcome == "stopped":
             raise AttemptStopped

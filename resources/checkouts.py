@@ -45,7 +45,7 @@ def unstaged_changes(repository: Repository, checkout: Path) -> bool:
 
 
 def in_the_way(repository: Repository, checkout: Path, old: str, new: str) -> tuple[str, ...]:
-    """Untracked and ignored files of a checkout that going from commit `old` to `new` would replace.
+    """Untracked and ignored files of a checkout that going from `old` to `new` would replace.
 
     Git refuses for untracked files, but takes ignored ones (a local `.env`, say) for expendable.
     """

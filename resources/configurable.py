@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from resources.processes import DEFAULT_LIMITS, Limits
 from resources.repository import Repository
 from resources.session import RunSession
 from resources.specs import RunSpec
@@ -71,11 +72,38 @@ class WorkerPoolResource(dg.ConfigurableResource[Any]):
     )
 
 
+class ProcessLimitsResource(dg.ConfigurableResource[Any]):
+    """What holds for the processes of one kind."""
+
+    output_bytes: int = Field(
+        default=DEFAULT_LIMITS.output_bytes, gt=0, description="Bytes of output that are kept."
+    )
+    grace_sec: float = Field(
+        default=DEFAULT_LIMITS.grace_sec,
+        ge=0,
+        description="Seconds between SIGTERM and SIGKILL of a process that must end.",
+    )
+
+    def limits(self) -> Limits:
+        """The fields as the process runner takes them."""
+        return Limits(self.output_bytes, self.grace_sec)
+
+
+class ToolRunnerResource(ProcessLimitsResource):
+    """Runs the tools of tasks."""
+
+
+class GateRunnerResource(ProcessLimitsResource):
+    """Runs the gates that judge patches and merges."""
+
+
 class RunSessionResource(dg.ConfigurableResource[Any]):
     """What the ops of one run share in this process; made when the first op asks for it."""
 
     state: dg.ResourceDependency[StateMachineResource]
     git: dg.ResourceDependency[GitRepositoryResource]
+    tools: dg.ResourceDependency[ToolRunnerResource]
+    gates: dg.ResourceDependency[GateRunnerResource]
     workers: dg.ResourceDependency[WorkerPoolResource]
     _session: RunSession | None = PrivateAttr(default=None)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -114,6 +142,8 @@ class RunSessionResource(dg.ConfigurableResource[Any]):
                     spec=spec,
                     interrupted=stop_signal(dagster_run_id),
                     heartbeat_sec=self.workers.heartbeat_sec,
+                    tool_limits=self.tools.limits(),
+                    gate_limits=self.gates.limits(),
                 )
             return self._session
 
@@ -122,9 +152,14 @@ def default_resources(home: Home | None = None) -> dict[str, Any]:
     """The resources of every patchline job, on the home that the environment names."""
     home = home or Home.find()
     state = StateMachineResource(home=str(home.root), database_url=_database_url(home))
-    git, workers = GitRepositoryResource(home=str(home.root)), WorkerPoolResource()
-    session = RunSessionResource(state=state, git=git, workers=workers)
-    return {"state": state, "git": git, "workers": workers, "session": session}
+    parts: dict[str, Any] = {
+        "state": state,
+        "git": GitRepositoryResource(home=str(home.root)),
+        "tools": ToolRunnerResource(),
+        "gates": GateRunnerResource(),
+        "workers": WorkerPoolResource(),
+    }
+    return {**parts, "session": RunSessionResource(**parts)}
 
 
 def _database_url(home: Home) -> Any:

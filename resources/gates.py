@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resources.environment import allowed_environment
-from resources.processes import ProcessResult, run_process
+from resources.processes import DEFAULT_LIMITS, Limits, ProcessResult, run_process
 from resources.redaction import Redactor, declared_secrets
 from resources.specs import GateSpec
 from resources.tools import expand_command
@@ -68,8 +68,13 @@ def closure(names: Sequence[str], specs: Mapping[str, GateSpec]) -> tuple[str, .
 class GateRunner:
     """Runs gates in a sandbox and records every execution."""
 
-    def __init__(self, store: StateStore, specs: Mapping[str, GateSpec]) -> None:
-        self._store, self._specs = store, specs
+    def __init__(
+        self,
+        store: StateStore,
+        specs: Mapping[str, GateSpec],
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._store, self._specs, self._limits = store, specs, limits
 
     def judge(
         self, names: Sequence[str], subject: Subject, sandbox: Sandbox, stop: threading.Event
@@ -168,6 +173,7 @@ class GateRunner:
                 env=env,
                 timeout_sec=spec.timeout_sec,
                 stop=stop,
+                limits=self._limits,
                 redact=Redactor(declared_secrets(env)),
             )
         except (PatchlineError, OSError) as error:

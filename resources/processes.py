@@ -68,6 +68,17 @@ class ProcessResult:
     leftovers_alive: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much output is kept, and how long a process has between SIGTERM and SIGKILL."""
+
+    output_bytes: int = MEBIBYTE
+    grace_sec: float = 5.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
 def run_process(
     argv: Sequence[str],
     *,
@@ -76,11 +87,10 @@ def run_process(
     timeout_sec: float | None,
     silence_sec: float | None = None,
     stop: threading.Event | None = None,
-    output_cap: int = MEBIBYTE,
+    limits: Limits = DEFAULT_LIMITS,
     redact: Callable[[str], str] | None = None,
     on_start: Callable[[int], None] | None = None,
     input: bytes | None = None,
-    grace_sec: float = 5.0,
 ) -> ProcessResult:
     """Run `argv` in `cwd` with exactly `env` (plus the marker) and wait for its end.
 
@@ -89,11 +99,11 @@ def run_process(
         timeout_sec: seconds of wall time, None for no limit.
         silence_sec: seconds without any output, None for no limit.
         stop: when set, the process is ended within about 50 ms.
-        output_cap: bytes of output kept, half of them from the head and half from the tail.
+        limits: how much output is kept, half of it from the head and half from the tail, and
+            the seconds between SIGTERM and SIGKILL, both to the whole group.
         redact: applied to the output before it is cut.
         on_start: called with the process id (which is also its group and session).
         input: bytes for stdin; None is /dev/null.
-        grace_sec: seconds between SIGTERM and SIGKILL, both to the whole group.
 
     Raises:
         CommandNotFound: no such program.
@@ -108,8 +118,8 @@ def run_process(
         LEFTOVERS.leave(run)
         raise
     run.started(process.pid)
-    output = Output(output_cap)
-    watch = Watch(process, output, began, timeout_sec, silence_sec, stop, grace_sec, input)
+    output = Output(limits.output_bytes)
+    watch = Watch(process, output, began, timeout_sec, silence_sec, stop, limits.grace_sec, input)
     try:
         if on_start is not None:
             on_start(process.pid)

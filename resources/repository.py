@@ -51,8 +51,9 @@ class GitError(PatchlineError):
 
     def __init__(self, argv: Sequence[str], exit_code: int, stderr: str) -> None:
         self.argv, self.exit_code, self.stderr = tuple(argv), exit_code, stderr.strip()
-        command = next((a for a in argv[1:] if a.isidentifier() or a.count("-") == 1), argv[0])
-        super().__init__(f"git {command} failed with exit code {exit_code}: {self.stderr[-2000:]}")
+        super().__init__(
+            f"git {_command(argv)} failed with exit code {exit_code}: {self.stderr[-2000:]}"
+        )
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,14 @@ def _run(
     if done.returncode not in expect:
         raise GitError(argv, done.returncode, done.stderr.decode("utf-8", "replace"))
     return done
+
+
+def _command(argv: Sequence[str]) -> str:
+    """The git command among its arguments: what follows the `-c name=value` pairs."""
+    place = 1
+    while argv[place : place + 1] == ["-c"]:
+        place += 2
+    return argv[place] if place < len(argv) else argv[0]
 
 
 def _git_dir_of(work_tree: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from resources.gates import GateRunner
 from resources.globs import Globs
+from resources.processes import DEFAULT_LIMITS, Limits
 from resources.progress import Progress
 from resources.recovery import Recovery
 from resources.repository import Repository
@@ -30,6 +31,8 @@ class RunSession:
         spec: the plan it follows.
         interrupted: set when the run must stop here.
         heartbeat_sec: seconds between heartbeats of its workers.
+        tool_limits: output and grace of tools.
+        gate_limits: output and grace of gates.
     """
 
     def __init__(
@@ -41,10 +44,13 @@ class RunSession:
         spec: RunSpec,
         interrupted: threading.Event,
         heartbeat_sec: float = HEARTBEAT_SEC,
+        tool_limits: Limits = DEFAULT_LIMITS,
+        gate_limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.store, self.home, self.repository = store, home, repository
         self.run_id, self.spec, self.interrupted = run_id, spec, interrupted
-        self.gates = GateRunner(store, spec.gates)
+        self.tool_limits = tool_limits
+        self.gates = GateRunner(store, spec.gates, gate_limits)
         self.progress = Progress(store, run_id, spec.policy, home.root)
         self.recovery = Recovery(store, home, repository, run_id)
         self.workers = WorkerPool(store, run_id, spec.capabilities, interrupted, heartbeat_sec)

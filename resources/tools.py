@@ -18,7 +18,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from resources.environment import allowed_environment
-from resources.processes import ProcessNotStarted, ProcessResult, run_process
+from resources.processes import (
+    DEFAULT_LIMITS,
+    Limits,
+    ProcessNotStarted,
+    ProcessResult,
+    run_process,
+)
 from resources.redaction import Redactor, declared_secrets
 from resources.specs import ToolSpec
 from state.errors import PatchlineError
@@ -130,6 +136,7 @@ def run_tool(
     run: ToolRun,
     *,
     stop: threading.Event | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     on_start: Callable[[int], None] | None = None,
 ) -> ToolResult:
     """Execute the tool and judge its exit code. A tool that cannot be started is a result too.
@@ -148,6 +155,7 @@ def run_tool(
             timeout_sec=timeout_sec,
             silence_sec=spec.silence_sec,
             stop=stop,
+            limits=limits,
             redact=Redactor(declared_secrets(env)),
             on_start=on_start,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from state.errors import PatchlineError
+from state.errors import PatchlineError, TaskAlreadyAssignedError
 from state.store import StateStore
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,12 @@ class WorkerPool:
     def claim(self, task_id: str) -> Iterator[Claim | None]:
         """Claim a queued task for the duration of a block; None when another was faster."""
         worker_id = self._take_idle() or self._spawn()
-        won = self._store.claim_task(worker_id, task_id=task_id, capabilities=self._capabilities)
+        try:
+            won = self._store.claim_task(
+                worker_id, task_id=task_id, capabilities=self._capabilities
+            )
+        except TaskAlreadyAssignedError:
+            won = None
         if won is None:
             self._give_back(worker_id)
             yield None

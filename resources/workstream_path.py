@@ -14,8 +14,8 @@ from resources.landing import (
     land_on_target,
     landing_turn,
     merge_candidate,
-    move_left_behind_checkout,
     message_with_trailers,
+    move_left_behind_checkout,
 )
 from resources.repository import Conflict, GitError
 from resources.session import RunSession

@@ -83,6 +83,16 @@ class Sandbox:
             # The stat data in the index tells git which files a tool touched.
             self._git("clean", "-ffdxq")
         self._git("read-tree", "--reset", "-u", commit_or_tree)
+        if (self.path / ".gitmodules").exists():
+            self._empty_submodules()
+
+    def _empty_submodules(self) -> None:
+        """Git takes no notice of files that a tool puts where a submodule would be."""
+        for entry in self._git("ls-files", "-z", "--stage").split(b"\0"):
+            if entry.startswith(b"160000 "):
+                folder = self.path / os.fsdecode(entry.split(b"\t", 1)[1])
+                _remove(folder)
+                folder.mkdir()
 
     def _git(self, *args: str) -> bytes:
         """Git on the sandbox's files, against our private index."""
@@ -240,13 +250,17 @@ def discard_sandbox(worktrees: Path, worker_id: str) -> None:
 
 
 def _remove_what_git_overlooks(root: Path) -> None:
-    """Delete `.git` folders below `root`, pipes, sockets and devices: `git clean` leaves them."""
-    for folder, folders, files in os.walk(os.fsencode(root)):
-        for name in [*folders, *files]:
-            full = os.path.join(folder, name)
-            if name == b".git" or not _is_plain(full):
-                _remove(Path(os.fsdecode(full)))
-        folders[:] = [name for name in folders if name != b".git"]
+    """Delete `.git` below `root`, pipes, sockets and devices: `git clean` leaves them there."""
+    waiting = [os.fsencode(root)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name == b".git":
+                    _remove(Path(os.fsdecode(entry.path)))
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif not (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
+                    os.unlink(entry.path)
 
 
 def _is_plain(path: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Executing a run in the foreground: who holds it, what Ctrl-C means, what is shown meanwhile.
 
-Imports Dagster: only `run` and `resume` import this, once their input is known to be good.
+Dagster is imported when there is something to execute: a refusal must not wait for it.
 """
 
 import os
@@ -13,15 +13,11 @@ from types import FrameType
 from typing import Any
 
 import click
-import dagster as dg
 
 from pipeline_defs.cli.output import own_command, print_json
 from pipeline_defs.cli.progress import shown_progress
 from pipeline_defs.cli.run_lock import executing
 from pipeline_defs.cli.summary import print_summary
-from pipeline_defs.dagster_home import dagster_instance
-from pipeline_defs.dagster_privates import deferring_interrupts
-from pipeline_defs.launch import execute_run
 from pipeline_defs.revisions import Revision
 from pipeline_defs.runs import RUN_TAG
 from state.home import Home
@@ -127,11 +123,25 @@ def _execute(
         shown_progress(store, row.run_id, stops.requested, plain=plain),
     ):
         try:
-            with _output_to(home.root / "logs" / f"{row.run_id}.log"), deferring_interrupts():
-                execute_run(home, revision, row.run_id, row.max_concurrent)
-                stops.over = True
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            with _output_to(home.root / "logs" / f"{row.run_id}.log"):
+                _execute_in_dagster(home, revision, row)
+        except KeyboardInterrupt:
+            pass  # told apart from an end of the run by its state, and by `stops`
+        finally:
             stops.over = True
+
+
+def _execute_in_dagster(home: Home, revision: Revision, row: Any) -> None:
+    import dagster as dg
+
+    from pipeline_defs.dagster_privates import deferring_interrupts
+    from pipeline_defs.launch import execute_run
+
+    try:
+        with deferring_interrupts():
+            execute_run(home, revision, row.run_id, row.max_concurrent)
+    except dg.DagsterExecutionInterruptedError as error:
+        raise KeyboardInterrupt from error
 
 
 @contextmanager
@@ -183,6 +193,10 @@ def end_dagster_runs(home: Home, run_id: str) -> None:
 
     Only for a run that nobody executes. A killed process leaves its Dagster run STARTED for good.
     """
+    import dagster as dg
+
+    from pipeline_defs.dagster_home import dagster_instance
+
     with dagster_instance(home) as instance:
         for run in instance.get_runs(dg.RunsFilter(tags={RUN_TAG: run_id})):
             if not run.is_finished:
@@ -193,6 +207,10 @@ def _failures(home: Home, dagster_run_id: str | None) -> list[str]:
     """The innermost errors that Dagster recorded of a run that stopped before its end."""
     if dagster_run_id is None:
         return []
+    import dagster as dg
+
+    from pipeline_defs.dagster_home import dagster_instance
+
     kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
     with dagster_instance(home) as instance:
         entries = instance.all_logs(dagster_run_id, of_type=kinds)

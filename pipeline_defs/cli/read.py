@@ -152,10 +152,10 @@ def _names(store: Any, kind: str, rows: list[dict[str, Any]]) -> list[str]:
     if kind not in ("tasks", "patches", "gates"):
         return []
     tasks = store.find("task", task_id=sorted({row["task_id"] for row in rows if row["task_id"]}))
-    streams = store.find("workstream", ws_id=sorted({row["workstream_id"] for row in rows}))
+    streams = store.find("workstream", ws_id=list({row["workstream_id"] for row in rows}))
     slugs = {row.ws_id: row.slug or row.ws_id for row in streams}
     names = {row.task_id: f"{slugs[row.workstream_id]}/{row.slug or row.task_id}" for row in tasks}
-    return [names.get(row["task_id"]) or slugs[row["workstream_id"]] for row in rows]
+    return [names.get(row["task_id"]) or slugs.get(row["workstream_id"], "") for row in rows]
 
 
 def _cell(column: str, value: Any) -> Any:

@@ -60,7 +60,6 @@ def run(
     if dry_run:
         return rehearse(home, loaded, repo, target, base, max_concurrent, as_json)
 
-    # Before any row is written: what cannot be imported must not leave a run behind.
     from pipeline_defs.cli.execution import execute_and_report
     from pipeline_defs.revisions import register
     from pipeline_defs.runs import Launch, open_run

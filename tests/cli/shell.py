@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -87,7 +86,7 @@ class Shell:
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start `patchline` with its default signals, whatever the test runner's are."""
+        """Start `patchline` and come back at once."""
         return subprocess.Popen(
             [PATCHLINE, *words],
             cwd=self.folder,
@@ -96,7 +95,6 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=default_signals,
         )
 
     def git(self, *words: str) -> str:
@@ -125,12 +123,6 @@ class Shell:
     def store(self) -> StateStore:
         """The state as it is. Close it."""
         return StateStore.open(self.home.database_url, events=self.home.events)
-
-
-def default_signals() -> None:
-    """Undo what a test runner in the background may have been given."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def example_plan(folder: Path) -> dict[str, Any]:
@@ -175,18 +167,13 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def processes_of(folder: Path) -> list[list[str]]:
-    """Command lines of live processes that work for a home or name the folder."""
+def processes_in(folder: Path) -> list[list[str]]:
+    """Command lines of live processes whose current folder lies, or lay, in this one."""
     found: list[list[str]] = []
-    home = str(folder / "home")
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
-            named = any(str(folder) in word for word in words)
-            if process.pid != os.getpid() and (
-                named or home in process.environ().get("PATCHLINE_HOME", "")
-            ):
-                found.append(words)
+            if process.cwd().startswith(str(folder)):
+                found.append(process.cmdline())
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
     return found

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -86,6 +86,17 @@ SLOW = {
 }
 
 
+def edited(word: str) -> dict[str, object]:
+    """A plan that a test edits while the code location has it loaded."""
+    return {
+        "plan": "edited",
+        "repo": "../repo",
+        "tools": {f"append-{word}": appender(word, "a.txt")},
+        "gates": {"ok": {"command": ["true"]}},
+        "workstreams": [{"id": "only", "files_scope": ["a.txt"], "tasks": [append(word, "a.txt")]}],
+    }
+
+
 class World:
     """The deployment, its plans and fresh repositories to run them on."""
 
@@ -97,14 +108,18 @@ class World:
             "tools": {"wait": SLOW["tools"]["wait"] | {"env": {"PID_FILE": str(self.pid_file)}}}
         }
         self.plans.mkdir()
-        for plan in (LETTERS, slow):
-            (self.plans / f"{plan['plan']}.yaml").write_text(yaml.safe_dump(plan))
+        for plan in (LETTERS, slow, edited("before")):
+            self.write_plan(plan)
         make_repository(
             folder / "repo", {name: f"{name}\n" for name in ("a.txt", "b.txt", "c.txt")}
         )
         self._copy = folder / "pristine"
         shutil.copytree(folder / "repo", self._copy)
         self.deployment = Deployment(self.home.root, self.plans)
+
+    def write_plan(self, plan: Mapping[str, object]) -> None:
+        """Write a plan into the folder that the code location loads."""
+        (self.plans / f"{plan['plan']}.yaml").write_text(yaml.safe_dump(plan))
 
     def fresh_repository(self, name: str) -> Path:
         """A copy of the repository as it was at first."""

@@ -8,7 +8,7 @@ import pytest
 
 from state.queries import run_summary
 from state.store import StateStore
-from tests.dagster.conftest import TASKS, World
+from tests.dagster.conftest import TASKS, World, edited
 from tests.dagster.deployment import REPOSITORY, wait_for
 from tests.pipeline.lab import git
 
@@ -113,6 +113,21 @@ def test_a_launch_without_config_works_on_the_plans_own_repository(
     run = run_summary(store, run_of(store, launched))
     assert [ws["id"] for ws in run["workstreams"]] == ["left-hand"]
     assert git(world.folder / "repo", "show", "main:a.txt").endswith("second-line")
+
+
+def test_a_plan_edited_since_it_was_loaded_runs_as_it_was_loaded(
+    world: World, store: StateStore
+) -> None:
+    repo = world.fresh_repository("edited")
+    world.write_plan(edited("after"))
+    launched = world.deployment.launch(
+        "edited", {"ops": {"_start": {"config": {"repo": str(repo)}}}}
+    )
+    assert world.deployment.wait(launched) == "SUCCESS", world.deployment.problems(launched)
+    assert [t["id"] for t in run_summary(store, run_of(store, launched))["tasks"]] == [
+        "only/before"
+    ]
+    assert git(repo, "show", "main:a.txt").endswith("before")
 
 
 def test_running_again_from_the_ui_is_a_new_run_on_the_same_repository(

@@ -1,6 +1,6 @@
 """Executes a run and dies at a chosen moment, as if the machine had lost its power.
 
-Run as a program: `python dying_run.py PLAN_REVISION SOURCE RUN_ID MODULE QUALNAME MOMENT`. The process
+Run as a program: `python dying_run.py REVISION SOURCE RUN_ID MODULE QUALNAME MOMENT`. The process
 kills itself before or after (MOMENT) the named function's first call.
 """
 

@@ -3,8 +3,6 @@
 Everything is real: git, processes, Dagster, SQLite. Tools and gates are one-line shell scripts.
 """
 
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,55 +14,28 @@ from pipeline_defs.launch import execute_run
 from pipeline_defs.plan.loader import load_plan
 from pipeline_defs.revisions import Revision, register
 from pipeline_defs.runs import Launch, open_run
-from resources.ledger import UNLANDED
 from state.home import Home
 from state.machines import MACHINES
 from state.queries import run_summary
 from state.store import StateStore
+from tests.resources.gitbox import git, make_repository, write
+
+__all__ = [
+    "Lab",
+    "Ran",
+    "assert_sound",
+    "git",
+    "lines",
+    "make_repository",
+    "stream",
+    "task",
+    "write",
+]
 
 TRAILERS = [
     f"Patchline-{name}" for name in ("Run", "Task", "Ledger", "Patch-SHA256", "Gates", "Audit")
 ]
-FILES = {"a.txt": "a\n", "b.txt": "b\n", "src/one.py": "x = 1\n", "src/two.py": "y = 2\n"}
 OK_GATE: Mapping[str, Any] = {"ok": {"command": ["true"]}}
-
-
-def git(folder: Path, *args: str, stdin: str | None = None) -> str:
-    """Git as a person would use it there; says what it printed."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    for who in ("AUTHOR", "COMMITTER"):
-        env |= {f"GIT_{who}_NAME": "ann", f"GIT_{who}_EMAIL": "ann@localhost"}
-    done = subprocess.run(
-        ["git", "-c", "core.fsmonitor=false", *args],
-        cwd=folder,
-        env=env,
-        input=stdin,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"git {args}: {done.stderr}"
-    return done.stdout.strip()
-
-
-def make_repository(
-    folder: Path, files: Mapping[str, str] = FILES, object_format: str = "sha1"
-) -> Path:
-    """A repository with one commit on `main`, checked out."""
-    folder.mkdir(parents=True)
-    git(folder, "init", "-q", "-b", "main", f"--object-format={object_format}")
-    write(folder, files)
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "first")
-    return folder
-
-
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write files below a folder."""
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def task(name: str, script: str, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Tools that misbehave hurt nobody else: not the repository, not the other tasks, not the run."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -51,12 +50,11 @@ def test_changes_that_no_patch_may_make_are_refused_each_with_its_reason(lab: La
     good = stream("good", task("do", "echo good >> a.txt"))
     ran = lab.run(*streams, good, **TOLERANT)
     refused = {name: ran.refusals(f"{name}/do") for name in cases}
-    assert {
-        n: r - {"deletion", "out_of_scope"} | (r & codes)
-        for (n, r), (_, codes) in zip(refused.items(), cases.values(), strict=True)
-    } == {name: codes for name, (_, codes) in cases.items()}
-    assert ran.workstreams.pop("good") == "completed"
-    assert set(ran.workstreams.values()) - {"completed"} == {"failed"}
+    for name, (_, codes) in cases.items():
+        assert codes <= refused[name], (name, refused[name])
+    assert ran.workstreams["good"] == "completed"
+    assert {ran.workstreams[name] for name in cases} == {"failed"}
+    assert all(len(ran.ledger(f"{name}/do", "quarantined")) == 1 for name in cases)
     assert ran.state == "succeeded"
     assert lab.git("diff", "--name-only", before, "main") == "a.txt"
 
@@ -66,7 +64,8 @@ def test_what_a_tool_does_to_git_stays_in_its_sandbox(lab: Lab) -> None:
     config = (lab.repo / ".git/config").read_bytes()
     mark = lab.folder / "mark"
     hook = f"printf '#!/bin/sh\\ntouch {mark}\\n' > .git/hooks/$h; chmod +x .git/hooks/$h"
-    hooks = f"mkdir -p .git/hooks; for h in pre-commit post-checkout reference-transaction; do {hook}; done"
+    kinds = "pre-commit post-checkout reference-transaction"
+    hooks = f"mkdir -p .git/hooks; for h in {kinds}; do {hook}; done"
     ran = lab.run(
         stream(
             "config",
@@ -126,7 +125,6 @@ def test_what_a_tool_does_to_git_stays_in_its_sandbox(lab: Lab) -> None:
         ),
     )
     assert ran.state == "succeeded", ran.summary
-    assert lab.files() == sorted([*lab.files("main~0"), *()])
     assert {"c.txt", "h.txt", "r.txt", "g.txt", "k.txt", "l.txt", "i.txt"} <= set(lab.files())
     assert lab.show("a.txt") == "a\nmore\nmore"
     assert lab.show("b.txt") == "b\nmore"
@@ -336,4 +334,3 @@ def test_a_tool_sees_little_of_the_callers_environment(
     assert said["ALLOWED"] == "yes"
     assert said["PATCHLINE_TASK"] == "core/do"
     assert ran.state == "succeeded"
-    assert os.environ["SECRET_TOKEN"]

@@ -1,7 +1,5 @@
 """Tasks that work at the same time, and people who do."""
 
-import sys
-
 from tests.pipeline.lab import Lab, git, lines, make_repository, stream, task
 
 TEN = "".join(f"line {number}\n" for number in range(10))
@@ -59,7 +57,8 @@ def push(lab: Lab, path: str, text: str) -> str:
         f"git update-index --add --cacheinfo 100644,$blob,{path}",
         "tree=$(git write-tree)",
         "rm $GIT_INDEX_FILE",
-        "export GIT_AUTHOR_NAME=ann GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=ann GIT_COMMITTER_EMAIL=a",
+        "export GIT_AUTHOR_NAME=ann GIT_AUTHOR_EMAIL=a",
+        "export GIT_COMMITTER_NAME=ann GIT_COMMITTER_EMAIL=a",
         "commit=$(git commit-tree -p main -m pushed $tree)",
         "git update-ref refs/heads/main $commit",
     )
@@ -68,7 +67,8 @@ def push(lab: Lab, path: str, text: str) -> str:
 def test_what_people_push_meanwhile_is_merged_with_and_never_overwritten(lab: Lab) -> None:
     make_repository(lab.repo)
     lab.git("checkout", "-q", "-b", "elsewhere")
-    once = f"test -e {lab.folder}/pushed || ( touch {lab.folder}/pushed\n{push(lab, 'during-gate.txt', 'ann')}\n)"
+    pushed, person = lab.folder / "pushed", push(lab, "during-gate.txt", "ann")
+    once = f"test -e {pushed} || ( touch {pushed}\n{person}\n)"
     ran = lab.run(
         stream("tool", task("do", f"( {push(lab, 'during-tool.txt', 'ann')} ); echo x >> a.txt")),
         stream("gate", task("do", "echo x >> b.txt"), gates=["push"], depends_on=["tool"]),
@@ -128,4 +128,3 @@ def test_workstreams_that_land_at_the_same_time_are_merged_one_after_the_other(l
     assert git(lab.repo, "status", "--porcelain") == ""
     merges = int(lab.git("rev-list", "--count", "--merges", "main"))
     assert merges == len(names) - 1, "all but the first need a merge"
-    assert sys.executable

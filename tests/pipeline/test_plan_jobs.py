@@ -1,20 +1,21 @@
 """A plan as Dagster sees it: names, edges, jobs."""
 
 import random
-import string
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.execution.api import create_execution_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_defs.dagster_home import dagster_instance
 from pipeline_defs.jobs import build_job, build_jobs
 from pipeline_defs.names import FINISH, LAND, OPEN, RESERVED, START, from_dagster, to_dagster
 from pipeline_defs.plan.model import Plan
 from pipeline_defs.revisions import Revision
-from tests.pipeline.lab import Lab, stream, task
+from tests.pipeline.lab import Lab, Ran, assert_sound, make_repository, stream, task
 
-LETTERS = string.ascii_lowercase + string.digits
 slugs = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
 AWKWARD = [
     "class",
@@ -103,11 +104,9 @@ def test_the_jobs_of_any_plan_run_things_in_the_plans_order(seed: int, lab: Lab)
     assert upstream[FINISH] == {f"{to_dagster(ws.id)}.{LAND}" for ws in plan.workstreams} | {START}
 
 
-def _upstream(job: object) -> dict[str, set[str]]:
+def _upstream(job: dg.JobDefinition) -> dict[str, set[str]]:
     """Step key -> keys of the steps that it waits for, as Dagster's execution plan has them."""
-    from dagster._core.execution.api import create_execution_plan
-
-    plan = create_execution_plan(job)  # pyright: ignore[reportArgumentType]
+    plan = create_execution_plan(job)
     return {step.key: set(step.get_execution_dependency_keys()) for step in plan.steps}
 
 
@@ -121,10 +120,6 @@ def test_reserved_words_and_shared_task_ids_run_like_any_other(lab: Lab) -> None
 
 
 def test_the_job_of_a_workstream_runs_it_alone(lab: Lab) -> None:
-    from pipeline_defs.dagster_home import dagster_instance
-    from tests.pipeline.lab import assert_sound, make_repository
-    from tests.pipeline.lab import Ran
-
     make_repository(lab.repo)
     revision = lab.register(
         stream("core", task("do", "echo x > core.txt")),

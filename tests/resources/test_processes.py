@@ -16,7 +16,13 @@ import pytest
 
 from resources.environment import allowed_environment, find_command
 from resources.leftovers import MARKER
-from resources.processes import CommandNotFound, ProcessNotStarted, ProcessResult, run_process
+from resources.processes import (
+    CommandNotFound,
+    Limits,
+    ProcessNotStarted,
+    ProcessResult,
+    run_process,
+)
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs a child subreaper")
 
@@ -131,7 +137,7 @@ for _ in range(3000): os.write(1, block)
 os.write(1, b"the last line\\n")
 """
     before = _peak_bytes()
-    done = python(tmp_path, code, output_cap=100_000)
+    done = python(tmp_path, code, limits=Limits(output_bytes=100_000))
     assert done.output_bytes == 3000 * 65536 + 29
     assert done.output.startswith("the first line\n")
     assert done.output.endswith("\nthe last line\n")
@@ -147,7 +153,7 @@ def _peak_bytes() -> int:
 @pytest.mark.parametrize("size", [99, 100, 101, 5000, 8291, 8292, 8293, 20_000])
 def test_every_size_around_the_cap_keeps_the_right_bytes(tmp_path: Path, size: int) -> None:
     whole = "".join(chr(97 + n % 26) for n in range(size))
-    done = run(tmp_path, "cat", input=whole.encode(), output_cap=100)
+    done = run(tmp_path, "cat", input=whole.encode(), limits=Limits(output_bytes=100))
     expected = whole
     if size > 100:
         expected = f"{whole[:50]}\n[patchline: {size - 100} bytes cut here]\n{whole[-50:]}"
@@ -160,7 +166,7 @@ def test_a_secret_lying_on_the_cut_is_redacted_as_a_whole(tmp_path: Path) -> Non
         tmp_path,
         "cat",
         input=text,
-        output_cap=100,
+        limits=Limits(output_bytes=100),
         redact=lambda found: found.replace("SECRET-SECRET", "[redacted]"),
     )
     assert "SEC" not in done.output
@@ -187,7 +193,7 @@ signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
 print("deaf", flush=True)
 while True: time.sleep(1)
 """
-    done = python(tmp_path, code, timeout_sec=0.5, grace_sec=0.3)
+    done = python(tmp_path, code, timeout_sec=0.5, limits=Limits(grace_sec=0.3))
     assert done.timed_out
     assert done.exit_code == -signal.SIGKILL
     assert done.output == "deaf\nno\n"

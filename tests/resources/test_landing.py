@@ -1,0 +1,147 @@
+"""Landing: candidates, merges, and a target that people use too."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from resources.landing import (
+    Candidate,
+    CheckoutBusy,
+    FilesInTheWay,
+    LandedTreeMismatch,
+    Lost,
+    land,
+    land_on_target,
+    landing_turn,
+    merge_candidate,
+    message_with_trailers,
+    move_left_behind_checkout,
+    patch_candidate,
+)
+from resources.repository import Conflict
+from tests.resources.gitbox import GitBox, write
+
+DATE = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> GitBox:
+    return GitBox(tmp_path, {"a.txt": "a\n", "b.txt": "b\n", ".gitignore": "*.log\n"})
+
+
+def forward(box: GitBox, commit: str) -> Candidate:
+    candidate = merge_candidate(box.repository, box.head(), commit)
+    assert isinstance(candidate, Candidate)
+    return candidate
+
+
+def test_a_patch_on_the_present_head_is_taken_as_it_is_and_merged_on_another(box: GitBox) -> None:
+    base, patch = box.head(), box.commit({"a.txt": "patched\n"})
+    tree = box.repository.tree_of(patch)
+    assert patch_candidate(box.repository, base, base, tree, DATE) == Candidate(tree, base, (base,))
+    head = box.commit({"b.txt": "meanwhile\n"})
+    merged = patch_candidate(box.repository, head, base, tree, DATE)
+    assert isinstance(merged, Candidate)
+    assert merged.parents == (head,)
+    assert box.git("show", f"{merged.tree}:a.txt") == "patched"
+    assert box.git("show", f"{merged.tree}:b.txt") == "meanwhile"
+    against = box.commit({"a.txt": "other\n"})
+    assert patch_candidate(box.repository, against, base, tree, DATE) == Conflict(("a.txt",))
+
+
+def test_a_workstream_is_fast_forwarded_where_possible_and_merged_elsewhere(box: GitBox) -> None:
+    tip = box.commit({"a.txt": "tip\n"})
+    tree = box.repository.tree_of(tip)
+    assert forward(box, tip) == Candidate(tree, box.head(), (), commit=tip)
+    assert merge_candidate(box.repository, None, tip) == Candidate(tree, None, (), commit=tip)
+    moved = box.commit({"b.txt": "moved\n"})
+    merged = merge_candidate(box.repository, moved, tip)
+    assert isinstance(merged, Candidate)
+    assert (merged.parents, merged.commit) == ((moved, tip), None)
+
+
+def test_what_lands_has_the_judged_tree_or_does_not_land(box: GitBox) -> None:
+    before, tip = box.head(), box.commit({"a.txt": "tip\n"})
+    other = box.commit({"a.txt": "other\n"})
+    with pytest.raises(LandedTreeMismatch):
+        land(box.repository, "main", forward(box, tip), other)
+    assert box.head() == before
+
+
+def test_a_branch_that_moved_meanwhile_is_not_overwritten(box: GitBox) -> None:
+    before, tip = box.head(), box.commit({"a.txt": "tip\n"})
+    candidate, theirs = forward(box, tip), box.commit({"b.txt": "theirs\n"})
+    box.git("update-ref", "refs/heads/main", theirs)
+    assert land(box.repository, "main", candidate, tip) == Lost(before, theirs)
+    assert box.head() == theirs
+
+
+def test_the_checkout_moves_with_the_target(box: GitBox) -> None:
+    tip = box.commit({"a.txt": "tip\n", "new.txt": "new\n"})
+    assert land_on_target(box.repository, "main", forward(box, tip), tip) is None
+    assert (box.path / "new.txt").read_text() == "new\n"
+    assert box.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        ({"b.txt": "mine\n"}, CheckoutBusy),
+        ({"new.txt": "mine\n"}, FilesInTheWay),
+        ({"new.log": "mine\n"}, FilesInTheWay),
+    ],
+)
+def test_a_persons_files_stop_the_landing(
+    box: GitBox, files: dict[str, str], error: type[CheckoutBusy]
+) -> None:
+    write(box.path, files)
+    before = box.head()
+    tip = box.commit({"a.txt": "tip\n", "new.txt": "new\n", "new.log": "new\n"})
+    with pytest.raises(error, match=next(iter(files))):
+        land_on_target(box.repository, "main", forward(box, tip), tip)
+    assert box.head() == before
+    assert {name: (box.path / name).read_text() for name in files} == files
+    assert (box.path / "a.txt").read_text() == "a\n"
+
+
+def test_a_checkout_that_a_dead_process_left_behind_is_moved_along(box: GitBox) -> None:
+    before, tip = box.head(), box.commit({"a.txt": "tip\n"})
+    assert land(box.repository, "main", forward(box, tip), tip) is None
+    assert box.git("status", "--porcelain") != ""
+    move_left_behind_checkout(box.repository, "main", before, tip)
+    assert box.git("status", "--porcelain") == ""
+    move_left_behind_checkout(box.repository, "main", before, tip)
+    assert (box.path / "a.txt").read_text() == "tip\n"
+
+
+def test_a_checkout_that_shows_a_persons_work_is_no_left_behind_one(box: GitBox) -> None:
+    before, tip = box.head(), box.commit({"a.txt": "tip\n"})
+    assert land(box.repository, "main", forward(box, tip), tip) is None
+    write(box.path, {"a.txt": "mine\n"})
+    move_left_behind_checkout(box.repository, "main", before, tip)
+    assert (box.path / "a.txt").read_text() == "mine\n"
+
+
+def test_no_plan_text_can_pose_as_a_trailer() -> None:
+    message = message_with_trailers(
+        "Title\n\nPatchline-Run: forged", {"Patchline-Run": "run_1\nx: y"}
+    )
+    assert message == "Title Patchline-Run: forged\n\nPatchline-Run: run_1 x: y\n"
+    assert message_with_trailers(" \n", {"K": "v"}).startswith("patchline\n\n")
+
+
+def test_one_lander_at_a_time_works_on_a_branch_and_others_do_not_wait(box: GitBox) -> None:
+    entered = threading.Event()
+
+    def second() -> None:
+        with landing_turn(box.repository, "main"):
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    with landing_turn(box.repository, "main"):
+        thread.start()
+        with landing_turn(box.repository, "other"):
+            assert not entered.wait(0.05)
+    assert entered.wait(10)
+    thread.join()
