@@ -1,9 +1,12 @@
 """What a plan asks of the lower rooms: its model turned into the specs that a run works with."""
 
 from pathlib import Path
+from textwrap import shorten
 
 from pipeline_defs.plan.model import Plan, ResolvedTask, Workstream
 from resources.specs import RunSpec, TaskSpec, WorkstreamSpec
+
+SUBJECT_LENGTH = 72
 
 
 def run_spec(plan: Plan, plan_dir: Path) -> RunSpec:
@@ -24,7 +27,7 @@ def run_spec(plan: Plan, plan_dir: Path) -> RunSpec:
 def _task_spec(task: ResolvedTask) -> TaskSpec:
     return TaskSpec(
         id=task.name,
-        title=task.task.title or task.task.prompt or task.name,
+        title=task.task.title or _subject(task.task.prompt) or task.name,
         prompt=task.task.prompt,
         tool_id=task.tool_id,
         tool=task.tool,
@@ -37,6 +40,12 @@ def _task_spec(task: ResolvedTask) -> TaskSpec:
         on_no_change=task.on_no_change,
         env=task.env,
     )
+
+
+def _subject(prompt: str) -> str:
+    """The first line of a prompt, short enough for a commit's subject."""
+    first = next((line for line in prompt.splitlines() if line.strip()), "")
+    return shorten(first, SUBJECT_LENGTH, placeholder=" ...")
 
 
 def _workstream_spec(plan: Plan, workstream: Workstream) -> WorkstreamSpec:

@@ -48,7 +48,7 @@ def waiting_plan(shell: Shell) -> str:
     return shell.plan(workstreams=with_tool(example_plan(shell.folder), "a/two", "wait"))
 
 
-def wait_for_the_waiting_tool(shell: Shell) -> None:
+def wait_for_the_waiting_tool(shell: Shell, patchline: subprocess.Popen[Any]) -> None:
     wait_until(
         lambda: any(
             "time.sleep(300)" in word for words in processes_in(shell.folder) for word in words
@@ -105,7 +105,7 @@ def test_a_stopped_run_is_put_away_and_goes_on_with_resume(
     shell: Shell, number: signal.Signals
 ) -> None:
     process = shell.start("run", waiting_plan(shell), "--json")
-    wait_for_the_waiting_tool(shell)
+    wait_for_the_waiting_tool(shell, process)
     process.send_signal(number)
     process.send_signal(number)  # people are impatient
     out, err = process.communicate(timeout=60)
@@ -129,7 +129,7 @@ def test_a_stopped_run_is_put_away_and_goes_on_with_resume(
 
 def test_a_killed_run_is_taken_over_at_once_and_only_then(shell: Shell) -> None:
     process = shell.start("run", waiting_plan(shell))
-    wait_for_the_waiting_tool(shell)
+    wait_for_the_waiting_tool(shell, process)
     refused = shell.run("resume", "--json")
     assert refused.code == 3
     assert "is being executed" in refused.error["message"]
@@ -199,7 +199,7 @@ def test_on_a_terminal_there_is_a_board_and_ctrl_c_ends_it_cleanly(shell: Shell)
         return text in seen
 
     wait_until(lambda: has_shown(b"tool wait"), "the board shows the running tool")
-    wait_for_the_waiting_tool(shell)
+    wait_for_the_waiting_tool(shell, process)
     os.write(terminal, b"\x03")
     wait_until(lambda: has_shown(b"the Dagster UI"), "the summary is there")
     assert process.wait(timeout=60) == 130

@@ -1,4 +1,4 @@
-"""One deployment for all tests that talk to one, with two plans on repositories of their own."""
+"""One deployment per test process for all tests that talk to one, with a few small plans."""
 
 import shutil
 import subprocess

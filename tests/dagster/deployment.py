@@ -19,6 +19,7 @@ BIN = Path(sys.executable).parent
 PATIENCE = 60.0
 """Seconds until something that should happen is taken as never happening."""
 PAUSE = 0.1
+PORTS, PORT_STRIDE = range(20_000, 30_000), 37
 T = TypeVar("T")
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "patchline"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -45,10 +46,17 @@ def wait_for(what: str, look: Callable[[], T | None], patience: float = PATIENCE
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that nobody listens on, and that the system gives to nobody by itself.
+
+    Below the range of ephemeral ports, because code servers and connections of other tests draw
+    from that one between our look and the webserver's start. Each process begins elsewhere.
+    """
+    for offset in range(len(PORTS)):
+        port = PORTS[(os.getpid() * PORT_STRIDE + offset) % len(PORTS)]
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError(f"no free port in {PORTS}")
 
 
 class Deployment:
@@ -131,9 +139,12 @@ class Deployment:
             process = subprocess.Popen(command, env=env, cwd=self.home, stdout=log, stderr=log)
         self._processes.append(process)
 
+    def _said(self) -> str:
+        return "\n".join(log.read_text(encoding="utf-8") for log in self.home.glob("*.log"))
+
     def _loaded(self) -> bool | None:
         for process in self._processes:
-            assert process.poll() is None, f"{process.args} ended at once; see {self.home}/*.log"
+            assert process.poll() is None, f"{process.args} ended at once:\n{self._said()}"
         try:
             located = self.query(LOCATIONS)["workspaceOrError"]["locationEntries"]
         except (urllib.error.URLError, ConnectionError):

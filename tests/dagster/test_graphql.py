@@ -12,8 +12,6 @@ from tests.dagster.conftest import TASKS, World, edited
 from tests.dagster.deployment import REPOSITORY, wait_for
 from tests.pipeline.lab import git
 
-pytestmark = pytest.mark.xdist_group("deployment")
-
 JOB = """
 query($job: PipelineSelector!) {
   pipelineOrError(params: $job) {

@@ -9,7 +9,7 @@ from state.store import StateStore
 from tests.dagster.browser import browser_page, missing, open_job, open_run, required
 from tests.dagster.conftest import TASKS, World
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("deployment")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
