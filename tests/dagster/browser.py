@@ -55,23 +55,33 @@ def browser_page(width: int, height: int) -> Iterator[Any]:
             browser.close()
 
 
-def open_run(page: Any, url: str, dagster_run_id: str, some_step: str, zoom: int = 0) -> None:
-    """The page of a run, its Gantt chart as large as it gets.
+def open_run(page: Any, url: str, dagster_run_id: str, some_step: str) -> None:
+    """The page of a run, its Gantt chart as large as it gets; every box has its name.
 
     Args:
         page: of `browser_page`.
         url: the webserver's.
         dagster_run_id: the run.
         some_step: a step of it, as the chart shows it.
-        zoom: how many notches to widen the time scale, so that names fit into their bars.
     """
     page.goto(f"{url}/runs/{dagster_run_id}")
     page.get_by_text("Re-execute all").wait_for()
     page.locator("button:has([aria-label=expand_arrows])").first.click()
+    page.locator("button:has([aria-label=gantt_flat])").click()
+    page.locator(f"text={some_step}").first.wait_for(state="attached")
+
+
+def show_times(page: Any, zoom: int) -> None:
+    """Turn a run's chart into one that is true to time; short steps lose their names.
+
+    Args:
+        page: after `open_run`.
+        zoom: how many notches to widen the time scale.
+    """
+    page.locator("button:has([aria-label=timer])").click()
     handle = page.get_by_role("slider").first
     for _ in range(zoom):
         handle.press("ArrowRight")
-    page.locator(f"text={some_step}").first.wait_for(state="attached")
 
 
 def open_job(page: Any, url: str, job: str, some_op: str) -> None:

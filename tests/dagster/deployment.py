@@ -84,8 +84,9 @@ class Deployment:
         workspace = ["-w", str(HOUSE / "workspace.yaml")]
         port = ["-h", "127.0.0.1", "-p", str(self.port)]
         self._start("webserver", [str(BIN / "dagster-webserver"), *workspace, *port])
-        self._start("daemon", [str(BIN / "dagster-daemon"), "run", *workspace])
+        # One after the other: both would make the tables of a new Dagster home.
         wait_for("the webserver", self._loaded)
+        self._start("daemon", [str(BIN / "dagster-daemon"), "run", *workspace])
 
     def stop(self) -> None:
         """Ask both processes to end, and wait until they have."""

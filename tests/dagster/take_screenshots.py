@@ -12,7 +12,7 @@ from pathlib import Path
 
 from state.home import Home
 from state.store import StateStore
-from tests.dagster.browser import browser_page, keep, missing, open_job, open_run
+from tests.dagster.browser import browser_page, keep, missing, open_job, open_run, show_times
 from tests.dagster.deployment import BIN, HOUSE, Deployment, environment
 
 IMAGES = HOUSE / "docs" / "images"
@@ -35,7 +35,8 @@ def run_the_example(home: Home) -> str:
 def take(url: str, dagster_run_id: str) -> None:
     """Both pictures; the run's is wide, so that the names fit into their bars."""
     with browser_page(*RUN_SIZE) as page:
-        open_run(page, url, dagster_run_id, "core.imports", GANTT_ZOOM)
+        open_run(page, url, dagster_run_id, "core.imports")
+        show_times(page, GANTT_ZOOM)
         keep(page, IMAGES / "run.png")
     with browser_page(*JOB_SIZE) as page:
         open_job(page, url, "modernise", "core.imports")
