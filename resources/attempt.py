@@ -10,7 +10,14 @@ from typing import NoReturn
 
 from resources.effects import diff_text, effects_between, size_of
 from resources.gates import Subject
-from resources.landing import Lost, land, landing_turn, message_with_trailers, patch_candidate
+from resources.landing import (
+    Lost,
+    carrier_of,
+    land,
+    landing_turn,
+    message_with_trailers,
+    patch_candidate,
+)
 from resources.ledger import Artifact, Patch, PatchLedger
 from resources.outcomes import AttemptFailed, AttemptStopped, Completed
 from resources.patch_policy import Reason, Scope, judge
@@ -19,7 +26,7 @@ from resources.session import RunSession
 from resources.specs import OnNoChange, TaskSpec
 from resources.tools import ToolResult, ToolRun, run_tool
 from resources.workers import Claim
-from resources.worktrees import Sandbox, UnreadableError
+from resources.worktrees import UnreadableError
 
 MAX_APPLIES = 3
 INFLATED_BYTES = 8 * 1024 * 1024
@@ -43,24 +50,22 @@ class Attempt:
             AttemptStopped: it was told to stop.
             PatchlineError, OSError: git, the store or the disk failed.
         """
-        session = self._session
+        repository, sandbox = self._session.repository, claim.sandbox
         task = self._store.get("task", claim.task_id)
         workstream = self._store.get("workstream", task.workstream_id)
-        with session.sandboxes.lease(claim.task_id) as sandbox:
-            base = session.repository.branch_head(workstream.branch)
-            if base is None:
-                raise AttemptFailed(f"branch {workstream.branch} is gone", retryable=False)
-            sandbox.reset(base, base)
-            result = self._run_tool(claim, spec, sandbox, base, task.feedback or "")
-            patch = self._capture(claim, spec, sandbox, base, task.workstream_id)
-            if patch is None:
-                return self._unchanged(claim, spec, result)
-            sandbox.adopt_objects()
-            return self._land(claim, spec, patch, sandbox, workstream.branch)
+        base = repository.branch_head(workstream.branch)
+        if base is None:
+            raise AttemptFailed(f"branch {workstream.branch} is gone", retryable=False)
+        sandbox.reset(base, base)
+        result = self._run_tool(claim, spec, base, task.feedback or "")
+        patch = self._capture(claim, spec, base, task.workstream_id)
+        if patch is None:
+            return self._unchanged(claim, spec, result)
+        sandbox.adopt_objects()
+        return self._land(claim, spec, patch, workstream.branch)
 
-    def _run_tool(
-        self, claim: Claim, spec: TaskSpec, sandbox: Sandbox, base: str, feedback: str
-    ) -> ToolResult:
+    def _run_tool(self, claim: Claim, spec: TaskSpec, base: str, feedback: str) -> ToolResult:
+        sandbox = claim.sandbox
         result = run_tool(
             ToolRun(
                 spec=spec.tool,
@@ -115,17 +120,15 @@ class Attempt:
 
     # -- 5: patch ----------------------------------------------------------------------------
 
-    def _capture(
-        self, claim: Claim, spec: TaskSpec, sandbox: Sandbox, base: str, workstream_id: str
-    ) -> Patch | None:
+    def _capture(self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str) -> Patch | None:
         """The judged and accepted patch; None when nothing changed."""
         policy = self._session.spec.policy
         owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
         try:
-            tree = sandbox.capture(INFLATED_BYTES, policy.max_files)
+            tree = claim.sandbox.capture(INFLATED_BYTES, policy.max_files)
         except UnreadableError as error:
             self._quarantine_unread(owner, Reason(error.code, str(error)))
-        judged = sandbox.judged
+        judged = claim.sandbox.judged
         effects = effects_between(judged, base, tree)
         if not effects:
             return None
@@ -144,22 +147,20 @@ class Attempt:
 
     # -- 6, 7, 8: apply, gates, commit ---------------------------------------------------------
 
-    def _land(
-        self, claim: Claim, spec: TaskSpec, patch: Patch, sandbox: Sandbox, branch: str
-    ) -> Completed:
+    def _land(self, claim: Claim, spec: TaskSpec, patch: Patch, branch: str) -> Completed:
         repository = self._session.repository
+        # Before the turn: whatever others need not wait for.
+        carrier = carrier_of(repository, patch.base, patch.tree, patch.created_at)
         with landing_turn(repository, branch):
             for apply in range(1, MAX_APPLIES + 1):
                 if claim.stop.is_set():
                     raise AttemptStopped
                 head = repository.branch_head(branch) or patch.base
-                candidate = patch_candidate(
-                    repository, head, patch.base, patch.tree, patch.created_at
-                )
+                candidate = patch_candidate(repository, head, patch.base, patch.tree, carrier)
                 if isinstance(candidate, Conflict):
                     self._conflict(patch, candidate, head)
                 audit_head = self._ledger.applied(patch, head, candidate.tree, apply)
-                gate_ids = self._judge(claim, spec, patch, candidate.tree, head, sandbox)
+                gate_ids = self._judge(claim, spec, patch, candidate.tree, head)
                 date = self._session.now()
                 commit = repository.commit(
                     candidate.tree,
@@ -185,7 +186,7 @@ class Attempt:
         )
 
     def _judge(
-        self, claim: Claim, spec: TaskSpec, patch: Patch, tree: str, head: str, sandbox: Sandbox
+        self, claim: Claim, spec: TaskSpec, patch: Patch, tree: str, head: str
     ) -> tuple[str, ...]:
         subject = Subject(
             tree=tree,
@@ -197,7 +198,7 @@ class Attempt:
             ledger_id=patch.ledger_id,
             label=spec.id,
         )
-        verdict = self._session.gates.judge(spec.gates, subject, sandbox, claim.stop)
+        verdict = self._session.gates.judge(spec.gates, subject, claim.sandbox, claim.stop)
         if verdict.passed:
             return verdict.gate_ids
         reason = "; ".join(verdict.failures) or "no gate judged it"

@@ -63,8 +63,13 @@ class LandedTreeMismatch(PatchlineError):
     code = "landed_tree_mismatch"
 
 
+def carrier_of(repository: Repository, base: str, tree: str, created_at: str) -> str:
+    """The commit that carries a patch (`base` -> `tree`) into a merge; it never lands itself."""
+    return repository.commit(tree, (base,), "patchline: patch\n", created_at)
+
+
 def patch_candidate(
-    repository: Repository, head: str, base: str, tree: str, created_at: str
+    repository: Repository, head: str, base: str, tree: str, carrier: str
 ) -> Candidate | Conflict:
     """Three-way merge of a patch (`base` -> `tree`) onto `head`.
 
@@ -73,11 +78,10 @@ def patch_candidate(
         head: the branch's present head.
         base: the commit that the patch was made on, an ancestor of `head`.
         tree: the whole tree after the patch.
-        created_at: date of the intermediate commit that carries the patch into the merge.
+        carrier: see `carrier_of`.
     """
     if head == base:
         return Candidate(tree, head, (head,))
-    carrier = repository.commit(tree, (base,), "patchline: patch\n", created_at)
     merged = repository.merge(head, carrier)
     if isinstance(merged, Conflict):
         return merged
@@ -184,5 +188,7 @@ class CheckoutBusy(PatchlineError):
 
 class FilesInTheWay(CheckoutBusy):
     """The branch to land on is checked out with files of a person where new ones would go."""
+
+    code = "files_in_the_way"
 
     what, remedy = "untracked files in the way", "move them away"

@@ -52,6 +52,20 @@ class Progress:
             while self._round(run_view(self._store, self._run_id)):
                 pass
 
+    def settle_task(self, task_id: str) -> None:
+        """Block, unblock or cancel one task by what has become of its dependencies."""
+        view = run_view(self._store, self._run_id)
+        if view.run.state == "running" and self._task(view, view.tasks[task_id]):
+            self.settle()
+
+    def has_losses(self, task_id: str) -> bool:
+        """Whether a task's workstream has a task that ended badly: its end may mean something."""
+        workstream_id = self._store.get("task", task_id).workstream_id
+        lost = self._store.find(
+            "task", workstream_id=workstream_id, state=sorted(ENDED_BADLY), limit=1
+        )
+        return bool(lost)
+
     def task_started(self, task_id: str) -> None:
         """ready -> executing for the workstream of a task that runs."""
         workstream_id = self._store.get("task", task_id).workstream_id

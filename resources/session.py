@@ -53,8 +53,10 @@ class RunSession:
         self.gates = GateRunner(store, spec.gates, gate_limits)
         self.progress = Progress(store, run_id, spec.policy, home.root)
         self.recovery = Recovery(store, home, repository, run_id)
-        self.workers = WorkerPool(store, run_id, spec.capabilities, interrupted, heartbeat_sec)
         self.sandboxes = SandboxPool(store, repository, home.root, run_id)
+        self.workers = WorkerPool(
+            store, run_id, spec.capabilities, self.sandboxes, interrupted, heartbeat_sec
+        )
         self.files_in_scope = lru_cache(maxsize=256)(self._files_in_scope)
 
     @property

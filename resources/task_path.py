@@ -49,20 +49,21 @@ class TaskPath:
         outcome = self._ready(task_id, spec)
         if outcome is None:
             outcome = self._claim_and_attempt(task_id, spec)
-        self._session.progress.settle()
+        if not isinstance(outcome, Completed) or self._session.progress.has_losses(task_id):
+            self._session.progress.settle()
         return outcome
 
     # -- 1, 2: enter, queue, claim -----------------------------------------------------------
 
     def _ready(self, task_id: str, spec: TaskSpec) -> Outcome | None:
-        """Bring the task to `queued`; an outcome when it cannot be, or need not be."""
-        self._session.progress.settle()
+        """None when the task may be queued; an outcome when it cannot be, or need not be."""
         task = self._store.get("task", task_id)
+        if task.state == "blocked":
+            self._session.progress.settle_task(task_id)
+            task = self._store.get("task", task_id)
         outcome = self._not_startable(task)
         if outcome is None and task.state == "pending" and spec.entry_gates:
             outcome = self._entry_gates(task, spec)
-        if outcome is None and task.state in ("pending", "retrying"):
-            self._store.transition("task", task_id, "queued", expected_version=task.version)
         return outcome
 
     def _not_startable(self, task: Any) -> Outcome | None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from resources.worktrees import Sandbox, SandboxPool
+from state import claims
 from state.errors import PatchlineError, TaskAlreadyAssignedError
 from state.store import StateStore
 
@@ -33,6 +35,7 @@ class Claim:
     Attributes:
         token: the attempt id, the fencing token of every later write (decisions T9).
         attempt: number of the attempt, from 1.
+        sandbox: where the attempt works, its alone until the claim ends.
         stop: set when the attempt must end: the run was interrupted, or the claim was lost.
     """
 
@@ -40,6 +43,7 @@ class Claim:
     worker_id: str
     token: str
     attempt: int
+    sandbox: Sandbox
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -50,6 +54,7 @@ class WorkerPool:
         store: the state.
         run_id: the run they work for.
         capabilities: what they can do.
+        sandboxes: where they work; a claim comes with one.
         interrupted: set when the whole run must stop here.
         heartbeat_sec: seconds between heartbeats; the first is sent at once.
     """
@@ -59,10 +64,12 @@ class WorkerPool:
         store: StateStore,
         run_id: str,
         capabilities: frozenset[str],
+        sandboxes: SandboxPool,
         interrupted: threading.Event,
         heartbeat_sec: float = HEARTBEAT_SEC,
     ) -> None:
         self._store, self._run_id, self._capabilities = store, run_id, capabilities
+        self._sandboxes = sandboxes
         self._interrupted, self._heartbeat_sec = interrupted, heartbeat_sec
         self._idle: list[str] = []
         self._claims: dict[str, Claim] = {}
@@ -73,30 +80,39 @@ class WorkerPool:
 
     @contextmanager
     def claim(self, task_id: str) -> Iterator[Claim | None]:
-        """Claim a queued task for the duration of a block; None when another was faster."""
-        worker_id = self._take_idle() or self._spawn()
-        try:
-            won = self._store.claim_task(
-                worker_id, task_id=task_id, capabilities=self._capabilities
-            )
-        except TaskAlreadyAssignedError:
-            won = None
+        """Queue and claim a task for the duration of a block; None when another was faster."""
+        worker_id, sandbox = self._take_idle() or self._spawn(), self._sandboxes.take()
+        won = self._queue_and_claim(task_id, worker_id, sandbox)
         if won is None:
             self._give_back(worker_id)
+            self._sandboxes.put_back(sandbox)
             yield None
             return
-        claim = Claim(task_id, worker_id, won.token, won.attempt)
+        claim = Claim(task_id, worker_id, won.token, won.attempt, sandbox)
         with self._lock:
             self._claims[claim.token] = claim
         if self._interrupted.is_set():
             claim.stop.set()
         try:
-            self._store.heartbeat(worker_id, token=claim.token)
             yield claim
         finally:
             with self._lock:
                 del self._claims[claim.token]
-            self._release(worker_id)
+            self._release(claim)
+
+    def _queue_and_claim(
+        self, task_id: str, worker_id: str, sandbox: Sandbox
+    ) -> claims.Claim | None:
+        try:
+            with self._store.batch() as tx:
+                if tx.get("task", task_id).state in ("pending", "retrying"):
+                    tx.transition("task", task_id, "queued")
+                won = tx.claim_task(worker_id, task_id=task_id, capabilities=self._capabilities)
+                if won is not None:
+                    tx.transition("uet_worker", sandbox.worker_id, "BUSY", task_id=task_id)
+                return won
+        except TaskAlreadyAssignedError:
+            return None
 
     def close(self) -> None:
         """Shut the idle workers down and end the watcher."""
@@ -128,14 +144,19 @@ class WorkerPool:
             tx.transition("worker", row.worker_id, "idle")
         return row.worker_id
 
-    def _release(self, worker_id: str) -> None:
-        """Make a worker idle again, unless somebody has shut it down meanwhile (fencing)."""
-        row = self._store.get("worker", worker_id)
-        if row.state == "busy":
-            self._store.transition(
-                "worker", worker_id, "idle", expected_version=row.version, task_id=None
-            )
-            self._give_back(worker_id)
+    def _release(self, claim: Claim) -> None:
+        """Worker and sandbox are idle again, unless somebody has ended them (fencing)."""
+        with self._store.batch() as tx:
+            worker_is_ours = tx.get("worker", claim.worker_id).state == "busy"
+            if worker_is_ours:
+                tx.transition("worker", claim.worker_id, "idle", task_id=None)
+            sandbox_is_ours = tx.get("uet_worker", claim.sandbox.worker_id).state == "BUSY"
+            if sandbox_is_ours:
+                tx.transition("uet_worker", claim.sandbox.worker_id, "IDLE", task_id=None)
+        if worker_is_ours:
+            self._give_back(claim.worker_id)
+        if sandbox_is_ours:
+            self._sandboxes.put_back(claim.sandbox)
 
     def _watch(self) -> None:
         """Every tick: pass an interrupt on; now and then heartbeats and a look at the claims."""

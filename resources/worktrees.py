@@ -211,16 +211,24 @@ class SandboxPool:
     @contextmanager
     def lease(self, task_id: str | None) -> Iterator[Sandbox]:
         """An idle sandbox, or a new one, for the duration of a block."""
-        with self._lock:
-            sandbox = self._idle.pop() if self._idle else None
-        sandbox = sandbox or self._spawn()
+        sandbox = self.take()
         self._store.transition("uet_worker", sandbox.worker_id, "BUSY", task_id=task_id)
         try:
             yield sandbox
         finally:
             self._store.transition("uet_worker", sandbox.worker_id, "IDLE", task_id=None)
-            with self._lock:
-                self._idle.append(sandbox)
+            self.put_back(sandbox)
+
+    def take(self) -> Sandbox:
+        """An idle sandbox, or a new one; the caller makes its row BUSY, and IDLE at the end."""
+        with self._lock:
+            sandbox = self._idle.pop() if self._idle else None
+        return sandbox or self._spawn()
+
+    def put_back(self, sandbox: Sandbox) -> None:
+        """Let others have a sandbox that is IDLE again."""
+        with self._lock:
+            self._idle.append(sandbox)
 
     def _spawn(self) -> Sandbox:
         repo = str(self._repository.root)

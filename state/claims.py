@@ -100,6 +100,8 @@ def _take(tx: Transaction, worker_id: str, candidate: Any) -> Claim | None:
     except OptimisticLockError:
         # Only where the database lets others write meanwhile: then it was theirs.
         return None
-    tx.transition("worker", worker_id, "busy", task_id=candidate.task_id)
+    # The first heartbeat of the attempt comes with the claim (decisions K1).
+    beat = tx.now()
+    tx.transition("worker", worker_id, "busy", task_id=candidate.task_id, heartbeat_at=beat)
     about = record.metadata
     return Claim(candidate.task_id, about["attempt_id"], about["attempt"])

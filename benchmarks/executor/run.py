@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from by_hand import by_hand
 
 HERE = Path(__file__).resolve().parent
 MAX_CONCURRENT = 8
@@ -109,8 +110,7 @@ def floor(tasks: int, folder: Path) -> float:
 def patchline(tasks: int, folder: Path) -> float:
     """The whole product on the same work: every task is a judged commit that lands on `main`.
 
-    Besides the two subprocesses that the floor has too, each task costs about fifteen calls of
-    git; they count as overhead here.
+    Its floor is `by_hand`: the tool, the gate and the calls of git that a task needs.
     """
     from pipeline_defs.launch import execute_run
     from pipeline_defs.plan.loader import load_plan
@@ -193,6 +193,15 @@ SUBJECTS: dict[str, Subject] = {
 BASELINE = "multiprocess"
 
 
+def by_hand_floor(tasks: int, folder: Path) -> float:
+    """What patchline's subprocesses take without patchline."""
+    make_repository(folder / "repo", tasks)
+    return by_hand(tasks, folder / "repo", MAX_CONCURRENT)
+
+
+FLOORS: dict[str, Subject] = {"multiprocess": floor, "threaded": floor, "patchline": by_hand_floor}
+
+
 def measured(subject: Subject, tasks: int) -> float:
     """Wall seconds of a subject in a folder of its own."""
     with tempfile.TemporaryDirectory() as name:
@@ -203,7 +212,7 @@ def repetition(counts: dict[str, int]) -> dict[str, dict[str, float]]:
     """One turn of every subject, each with its own floor measured right before it."""
     turn: dict[str, dict[str, float]] = {}
     for name, tasks in counts.items():
-        bare, wall = measured(floor, tasks), measured(SUBJECTS[name], tasks)
+        bare, wall = measured(FLOORS[name], tasks), measured(SUBJECTS[name], tasks)
         turn[name] = {
             "tasks": tasks,
             "wall_s": wall,

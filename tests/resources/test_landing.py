@@ -39,15 +39,16 @@ def forward(box: GitBox, commit: str) -> Candidate:
 def test_a_patch_on_the_present_head_is_taken_as_it_is_and_merged_on_another(box: GitBox) -> None:
     base, patch = box.head(), box.commit({"a.txt": "patched\n"})
     tree = box.repository.tree_of(patch)
-    assert patch_candidate(box.repository, base, base, tree, DATE) == Candidate(tree, base, (base,))
+    unmoved = patch_candidate(box.repository, base, base, tree, patch)
+    assert unmoved == Candidate(tree, base, (base,))
     head = box.commit({"b.txt": "meanwhile\n"})
-    merged = patch_candidate(box.repository, head, base, tree, DATE)
+    merged = patch_candidate(box.repository, head, base, tree, patch)
     assert isinstance(merged, Candidate)
     assert merged.parents == (head,)
     assert box.git("show", f"{merged.tree}:a.txt") == "patched"
     assert box.git("show", f"{merged.tree}:b.txt") == "meanwhile"
     against = box.commit({"a.txt": "other\n"})
-    assert patch_candidate(box.repository, against, base, tree, DATE) == Conflict(("a.txt",))
+    assert patch_candidate(box.repository, against, base, tree, patch) == Conflict(("a.txt",))
 
 
 def test_a_workstream_is_fast_forwarded_where_possible_and_merged_elsewhere(box: GitBox) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from resources.recovery import is_alive
 from resources.workers import WorkerPool, process_started_at
+from resources.worktrees import SandboxPool
 from state.errors import TerminalStateViolation
 from state.store import StateStore
+from tests.resources.gitbox import GitBox
 
 SOON = 10.0
 
@@ -20,11 +22,16 @@ SOON = 10.0
 class Crew:
     """A run with queued tasks and a pool of workers."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: StateStore, folder: Path) -> None:
         self.store, self.interrupted = store, threading.Event()
         self.run_id = store.create("run").run_id
         self.ws_id = store.create("workstream", run_id=self.run_id).ws_id
-        self.pool = WorkerPool(store, self.run_id, frozenset({"python"}), self.interrupted, 0.05)
+        box = GitBox(folder)
+        self.sandboxes = SandboxPool(store, box.repository, folder / "home", self.run_id)
+        skills = frozenset({"python"})
+        self.pool = WorkerPool(
+            store, self.run_id, skills, self.sandboxes, self.interrupted, heartbeat_sec=0.05
+        )
 
     def queued(self, **columns: object) -> str:
         task_id = self.store.create("task", workstream_id=self.ws_id, **columns).task_id
@@ -38,9 +45,10 @@ class Crew:
 @pytest.fixture
 def crew(tmp_path: Path) -> Iterator[Crew]:
     with StateStore.open(f"sqlite:///{tmp_path / 'pipeline.db'}") as store:
-        made = Crew(store)
+        made = Crew(store, tmp_path)
         yield made
         made.pool.close()
+        made.sandboxes.close()
 
 
 def end(crew: Crew, task_id: str, token: str) -> None:
