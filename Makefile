@@ -14,7 +14,7 @@ export PYTHONUTF8 := 1
 UV := .tools/uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup run test test-long lint types contracts dev example-real bench clean
+.PHONY: help setup run test lint types contracts dev example-real bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ dev: setup ## Open the Dagster UI on this home
 
 example-real: setup ## Modernise a real third-party package
 	$(RUN) python examples/real/run.py
+
+bench: setup ## Measure what a task costs (minutes)
+	$(RUN) python benchmarks/executor/run.py
 
 clean: ## Remove everything that was installed or made here
 	rm -rf .tools .venv .state .pytest_cache .ruff_cache .hypothesis
