@@ -1,4 +1,8 @@
-"""DAGSTER_HOME inside the patchline home: where runs of the command line and of the UI meet."""
+"""DAGSTER_HOME inside the patchline home: where runs of the command line and of the UI meet.
+
+A DAGSTER_HOME of the caller's is another Dagster's: `patchline run` and `patchline dev` neither
+read nor write it. Source: design section 2, "Home".
+"""
 
 import os
 from pathlib import Path
@@ -9,7 +13,7 @@ from state.home import Home
 
 SETTINGS = """\
 # Dagster's instance settings for a patchline home; `patchline run` and `patchline dev` copy this
-# file to $DAGSTER_HOME when there is none.
+# file to $PATCHLINE_HOME/dagster when there is none.
 telemetry:
   enabled: false
 nux:
@@ -30,7 +34,8 @@ run_retries:
 
 def prepare_dagster_home(home: Home) -> Path:
     """Make the folder with its settings, and point this process and its children at it."""
-    folder = Path(os.environ.get("DAGSTER_HOME") or home.dagster).absolute()
+    home.create()
+    folder = home.dagster.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
     if not settings.exists():

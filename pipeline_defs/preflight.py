@@ -5,18 +5,22 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline_defs.plan.model import Plan
-from pipeline_defs.plan.report import untested_tasks
+from pipeline_defs.plan.report import check_tested
 from pipeline_defs.revisions import Revision
 from pipeline_defs.samples import sample_repository
+from pipeline_defs.skipping import skipped_workstreams
 from resources.checkouts import checkout_of, local_changes
 from resources.environment import allowed_environment, find_command
-from resources.repository import GitError, Repository
-from state.errors import PlanError, PlanProblem, PreflightError
+from resources.git_command import GitError
+from resources.repository import OURS, Repository
+from resources.repository_turn import repository_turn
+from state.errors import PreflightError
 from state.home import Home
 
+OTHER_TARGET = "name another branch as `target` in the plan or with --target"
 OLDEST_GIT = (2, 38)
 """`git merge-tree --write-tree` came with this version."""
 
@@ -31,7 +35,12 @@ class Fit:
 
 
 def check_environment(
-    home: Home, revision: Revision, repo: str = "", base: str = "", target: str = ""
+    home: Home,
+    revision: Revision,
+    repo: str = "",
+    base: str = "",
+    target: str = "",
+    workstream: str | None = None,
 ) -> Fit:
     """Refuse a run that could not work.
 
@@ -41,13 +50,14 @@ def check_environment(
         repo: the repository's folder, instead of the plan's.
         base: the revision to start from, instead of the plan's.
         target: the branch to land on, instead of the plan's.
+        workstream: the only one that will run; None for all that are enabled.
 
     Raises:
         PlanError: a task that nobody would test (decisions G2).
         PreflightError: what is missing, and how to mend it.
     """
     plan = revision.plan
-    check_tested(revision)
+    check_tested(plan, revision.path.read_bytes(), str(revision.source))
     check_git()
     check_home(home)
     repository = Repository.open(_repo_folder(home, revision, repo), home.root)
@@ -60,27 +70,8 @@ def check_environment(
         )
     fit = Fit(repository, base_commit, target or plan.target)
     check_target(fit)
-    check_commands(plan, revision.source.parent)
+    check_commands(plan, revision.source.parent, workstream)
     return fit
-
-
-def check_tested(revision: Revision) -> None:
-    """Raise PlanError for tasks that no gate would judge: none run is never passed (G2)."""
-    untested = untested_tasks(revision.plan)
-    if untested:
-        raise PlanError(
-            [
-                PlanProblem(
-                    file=str(revision.source),
-                    line=1,
-                    column=1,
-                    path=task,
-                    message=f"no gate would test the patch of {task}",
-                    hint="add `gates: [...]` to the task or its workstream",
-                )
-                for task in untested
-            ]
-        )
 
 
 def check_git() -> None:
@@ -98,7 +89,7 @@ def check_home(home: Home) -> None:
     """Raise PreflightError when the home cannot be written."""
     probe = home.root / f".probe-{os.getpid()}"
     try:
-        home.root.mkdir(parents=True, exist_ok=True)
+        home.create()
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -109,16 +100,24 @@ def check_home(home: Home) -> None:
 
 
 def check_target(fit: Fit) -> None:
-    """Raise PreflightError when the target is no branch name, or checked out with local changes."""
+    """Raise PreflightError when nothing could land on the target.
+
+    It is no branch name, one of ours, in the way of another branch, or checked out with local
+    changes.
+    """
+    check_target_name(fit.target)
     try:
         fit.repository.on_refs("check-ref-format", f"refs/heads/{fit.target}")
     except GitError as error:
         raise PreflightError(
-            f"the target {fit.target} is no name that git allows for a branch",
-            hint="name another branch as `target` in the plan or with --target",
+            f"the target {fit.target} is no name that git allows for a branch", hint=OTHER_TARGET
         ) from error
+    _check_branches(fit)
     checkout = checkout_of(fit.repository, fit.target)
-    changed = local_changes(fit.repository, checkout) if checkout else ()
+    if checkout is None or not local_changes(fit.repository, checkout):
+        return
+    with repository_turn(fit.repository):  # another run of ours may just have been moving it
+        changed = local_changes(fit.repository, checkout)
     if changed:
         named = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
         raise PreflightError(
@@ -127,9 +126,44 @@ def check_target(fit: Fit) -> None:
         )
 
 
-def check_commands(plan: Plan, plan_dir: Path) -> None:
-    """Raise PreflightError when a tool or gate in use is not installed."""
-    for user, program, allow, extra in _programs(plan):
+def check_target_name(target: str) -> None:
+    """Raise PreflightError for a target that is a valid name and means something else."""
+    if target == "HEAD":
+        raise PreflightError("the target HEAD is no branch", hint="name the branch that is meant")
+    if target.startswith("refs/"):
+        short = target.removeprefix("refs/heads/").removeprefix("refs/")
+        raise PreflightError(
+            f"the target {target} is the name of a ref, not of a branch",
+            hint=f"write `{short}` if the branch is meant",
+        )
+    if f"{target}/".startswith(OURS):
+        raise PreflightError(
+            f"the target {target} is kept for the branches of runs", hint=OTHER_TARGET
+        )
+
+
+def _check_branches(fit: Fit) -> None:
+    """A branch is a file and `a/b` lies in the folder `a`: git cannot have both."""
+    listed = fit.repository.on_refs("for-each-ref", "--format=%(refname)", "refs/heads/")
+    branches = {ref.removeprefix("refs/heads/") for ref in listed.splitlines()}
+    ours = OURS.rstrip("/")
+    if ours in branches:
+        raise PreflightError(
+            f"{fit.repository.root} has a branch named {ours}, where the branches of runs go",
+            hint=f"rename it: git branch -m {ours} another-name",
+        )
+    above = {str(parent) for parent in PurePosixPath(fit.target).parents}
+    blocking = sorted(b for b in branches if b in above or b.startswith(f"{fit.target}/"))
+    if blocking:
+        raise PreflightError(
+            f"git cannot have the target {fit.target} beside the branch {blocking[0]}",
+            hint=OTHER_TARGET,
+        )
+
+
+def check_commands(plan: Plan, plan_dir: Path, workstream: str | None = None) -> None:
+    """Raise PreflightError when a command that the run will need is not installed."""
+    for user, program, allow, extra in _programs(plan, workstream):
         program = program.replace("{plan_dir}", str(plan_dir))
         if "{" in program or ("/" in program and not program.startswith("/")):
             continue  # only known in the sandbox: a placeholder, or a file of the repository
@@ -140,12 +174,33 @@ def check_commands(plan: Plan, plan_dir: Path) -> None:
             )
 
 
-def _programs(plan: Plan) -> Iterator[tuple[str, str, tuple[str, ...], dict[str, str]]]:
-    for tool_id in sorted({task.tool_id for task in plan.resolved_tasks()}):
+def _programs(
+    plan: Plan, workstream: str | None
+) -> Iterator[tuple[str, str, tuple[str, ...], dict[str, str]]]:
+    """Who needs which program, among what will run: user, program, allowed and added variables."""
+    chosen = {ws.id for ws in plan.workstreams if workstream in (None, ws.id)}
+    will_run = chosen - skipped_workstreams(plan)
+    tasks = [task for task in plan.resolved_tasks() if task.workstream.id in will_run]
+    for tool_id in sorted({task.tool_id for task in tasks}):
         tool = plan.tools[tool_id]
         yield f"tool {tool_id}", tool.command[0], tool.env_allow, tool.env
-    for name, gate in plan.gates.items():
+    asked = {name for task in tasks for name in (*task.gates, *task.entry_gates)}
+    asked |= {name for ws in plan.workstreams if ws.id in will_run for name in ws.gates}
+    for name in sorted(_with_dependencies(plan, asked)):
+        gate = plan.gates[name]
         yield f"gate {name}", gate.command[0], gate.env_allow, gate.env
+
+
+def _with_dependencies(plan: Plan, gates: set[str]) -> set[str]:
+    """Gates together with all those that they build upon."""
+    found: set[str] = set()
+    waiting = list(gates)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += plan.gates[name].depends_on
+    return found
 
 
 def _repo_folder(home: Home, revision: Revision, repo: str) -> Path:

@@ -43,6 +43,7 @@ class Revision:
 
 def register(home: Home, loaded: LoadedPlan) -> Revision:
     """Keep a loaded plan as a revision and make it the plan's current one. Idempotent."""
+    home.create()
     folder = home.plans / loaded.plan.plan
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{loaded.sha256}.yaml"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_defs.plan.model import Plan, Workstream
 from pipeline_defs.preflight import Fit, check_environment
 from pipeline_defs.revisions import Revision
+from pipeline_defs.skipping import skipped_workstreams
 from resources.recovery import refuse_if_alive
 from state.errors import EntityNotFoundError
 from state.home import Home
@@ -41,7 +42,9 @@ def open_run(
         PlanError: a task that nobody would test.
         PreflightError: the environment is not fit; nothing was written.
     """
-    fit = check_environment(home, launch.revision, launch.repo, launch.base, launch.target)
+    fit = check_environment(
+        home, launch.revision, launch.repo, launch.base, launch.target, launch.workstream
+    )
     with store.batch() as tx:
         _register_phase(tx, launch.revision)
         return _create_rows(tx, launch, fit, max_concurrent or launch.revision.plan.max_concurrent)
@@ -71,13 +74,21 @@ def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: "dg.D
 def find_run(store: StateStore, dagster_run: "dg.DagsterRun") -> Any:
     """The SSOT run of a Dagster run whose `_start` has been.
 
-    A run that Dagster re-executes without `_start` goes on with its parent's SSOT run.
+    A run that Dagster re-executes without `_start`, also one of a run that was itself re-executed
+    so, goes on with the SSOT run of the nearest one before it that had its own. Dagster copies
+    the tag that names it.
 
     Raises:
         EntityNotFoundError: no run of ours belongs to it.
     """
-    for dagster_run_id in (dagster_run.run_id, dagster_run.parent_run_id):
-        rows = store.find("run", dagster_run_id=dagster_run_id) if dagster_run_id else []
+    for column, value in (
+        ("dagster_run_id", dagster_run.run_id),
+        ("dagster_run_id", dagster_run.parent_run_id),
+        ("run_id", dagster_run.tags.get(RUN_TAG)),
+        ("dagster_run_id", dagster_run.root_run_id),
+    ):
+        wanted: dict[str, Any] = {column: value}
+        rows = store.find("run", **wanted) if value else []
         if rows:
             return rows[-1]
     raise EntityNotFoundError("run", dagster_run.run_id)
@@ -115,7 +126,7 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
         },
     )
     chosen = [ws for ws in plan.workstreams if launch.workstream in (None, ws.id)]
-    skipped = _skipped(plan)
+    skipped = skipped_workstreams(plan)
     ids: dict[str, str] = {}
     for position, ws in enumerate(chosen):
         row = tx.create(
@@ -142,18 +153,6 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
             if open_needs:
                 tx.transition("workstream", ids[ws.id], "blocked", blocked_by=open_needs)
     return tx.get("run", run.run_id)
-
-
-def _skipped(plan: Plan) -> set[str]:
-    """Disabled workstreams, and what depends on them unless the plan lets it run (W5)."""
-    skipped = {ws.id for ws in plan.workstreams if not ws.enabled}
-    if plan.policy.skipped_satisfies:
-        return skipped
-    while True:
-        more = {ws.id for ws in plan.workstreams if skipped.intersection(ws.depends_on)} - skipped
-        if not more:
-            return skipped
-        skipped |= more
 
 
 def _create_tasks(tx: Transaction, plan: Plan, ws: Workstream, ws_id: str) -> None:

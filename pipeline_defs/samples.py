@@ -1,23 +1,33 @@
 """Sample projects: plain folders that are copied and made into a git repository for each run.
 
 A folder is a sample when it holds the file `.patchline-sample`. Anything else is taken as it is.
-The copy lies under the home; one that earlier runs have landed on is left alone and a new one is
-made, so that the example plan can be run again and again.
+The copy lies under the home; one that earlier runs have worked on is left alone and a new one is
+made, so that the example plan can be run again and again. A copy belongs to the process that has
+taken it, so that two runs that start together do not get the same.
 """
 
+import fcntl
 import itertools
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
-from resources.repository import IDENTITY, ZERO_CONFIG, Repository
+from resources.commit_names import IDENTITY
+from resources.git_command import ZERO_CONFIG
+from resources.repository import OURS, Repository
 from state.home import Home
 
 MARKER = ".patchline-sample"
 LEFTOVERS = ("__pycache__", ".pytest_cache", ".ruff_cache", ".git", MARKER)
+TAKEN = "patchline-sample.lock"
 FIRST_COMMIT_DATE = "2026-01-01T00:00:00+00:00"
+
+_taken: dict[Path, int] = {}
+"""Copies of this process, each with the file handle whose lock says so."""
+_taken_guard = threading.Lock()
 
 
 def sample_repository(home: Home, folder: Path) -> Path:
@@ -30,7 +40,7 @@ def sample_repository(home: Home, folder: Path) -> Path:
         copy = samples / (folder.name if number == 1 else f"{folder.name}-{number}")
         if not copy.exists():
             _make(folder, copy)
-        if _is_fresh(home, copy):
+        if _is_ours(copy) and _is_fresh(home, copy):
             return copy
     raise AssertionError("unreachable")
 
@@ -48,11 +58,28 @@ def _make(folder: Path, copy: Path) -> None:
         shutil.rmtree(scratch)
 
 
+def _is_ours(copy: Path) -> bool:
+    """Take a copy for this process, as long as it lives; False when another has it."""
+    with _taken_guard:
+        if copy in _taken:
+            return True
+        handle = os.open(copy / ".git" / TAKEN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        _taken[copy] = handle
+        return True
+
+
 def _is_fresh(home: Home, copy: Path) -> bool:
-    """Whether nobody has landed anything on the copy yet."""
+    """Whether no run has begun on the copy yet."""
     repository = Repository.open(copy, home.root)
     head = repository.branch_head("main")
-    return head is not None and repository.resolve(f"{head}^1") is None
+    if head is None or repository.resolve(f"{head}^1") is not None:
+        return False
+    return not repository.on_refs("for-each-ref", "--count=1", f"refs/heads/{OURS}")
 
 
 def _git(folder: Path, *args: str) -> None:

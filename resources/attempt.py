@@ -6,8 +6,9 @@ any line: whoever comes next finds out where it was.
 """
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from resources.branches import WorkstreamBranches
 from resources.effects import diff_text, effects_between, size_of
 from resources.gates import Subject
 from resources.landing import (
@@ -19,9 +20,9 @@ from resources.landing import (
     patch_candidate,
 )
 from resources.ledger import Artifact, Patch, PatchLedger
+from resources.merging import Conflict
 from resources.outcomes import AttemptFailed, AttemptStopped, Completed
 from resources.patch_policy import Reason, Scope, judge
-from resources.repository import Conflict
 from resources.session import RunSession
 from resources.specs import OnNoChange, TaskSpec
 from resources.tools import ToolResult, ToolRun, run_tool
@@ -39,6 +40,7 @@ class Attempt:
     def __init__(self, session: RunSession) -> None:
         self._session, self._store = session, session.store
         self._ledger = PatchLedger(session.store, session.run_id)
+        self._branches = WorkstreamBranches(session.store, session.repository)
 
     # -- 3, 4: sandbox and tool --------------------------------------------------------------
 
@@ -50,19 +52,19 @@ class Attempt:
             AttemptStopped: it was told to stop.
             PatchlineError, OSError: git, the store or the disk failed.
         """
-        repository, sandbox = self._session.repository, claim.sandbox
+        sandbox = claim.sandbox
         task = self._store.get("task", claim.task_id)
         workstream = self._store.get("workstream", task.workstream_id)
-        base = repository.branch_head(workstream.branch)
-        if base is None:
-            raise AttemptFailed(f"branch {workstream.branch} is gone", retryable=False)
+        base = self._branches.tip(workstream)
         sandbox.reset(base, base)
         result = self._run_tool(claim, spec, base, task.feedback or "")
-        patch = self._capture(claim, spec, base, task.workstream_id)
-        if patch is None:
+        captured = self._capture(claim, spec, base, task.workstream_id)
+        if captured is None:
             return self._unchanged(claim, spec, result)
+        patch, paths = captured
         sandbox.adopt_objects()
-        return self._land(claim, spec, patch, workstream.branch)
+        sandbox.prepare(patch.tree, patch.base)  # before the turn: nobody waits for it
+        return self._land(claim, spec, patch, paths, workstream)
 
     def _run_tool(self, claim: Claim, spec: TaskSpec, base: str, feedback: str) -> ToolResult:
         sandbox = claim.sandbox
@@ -120,8 +122,10 @@ class Attempt:
 
     # -- 5: patch ----------------------------------------------------------------------------
 
-    def _capture(self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str) -> Patch | None:
-        """The judged and accepted patch; None when nothing changed."""
+    def _capture(
+        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str
+    ) -> tuple[Patch, frozenset[str]] | None:
+        """The judged and accepted patch and its paths; None when nothing changed."""
         policy = self._session.spec.policy
         owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
         try:
@@ -139,7 +143,7 @@ class Attempt:
         )
         if reasons:
             raise AttemptFailed(_refusal(reasons), feedback=_refusal_feedback(reasons))
-        return patch
+        return patch, frozenset(p for e in effects for p in (e.path, e.old_path) if p)
 
     def _quarantine_unread(self, owner: dict[str, str], reason: Reason) -> NoReturn:
         self._ledger.refuse_unread(reason, **owner)
@@ -147,16 +151,25 @@ class Attempt:
 
     # -- 6, 7, 8: apply, gates, commit ---------------------------------------------------------
 
-    def _land(self, claim: Claim, spec: TaskSpec, patch: Patch, branch: str) -> Completed:
-        repository = self._session.repository
+    def _land(
+        self,
+        claim: Claim,
+        spec: TaskSpec,
+        patch: Patch,
+        paths: frozenset[str],
+        workstream: Any,
+    ) -> Completed:
+        repository, branch = self._session.repository, workstream.branch
         # Before the turn: whatever others need not wait for.
         carrier = carrier_of(repository, patch.base, patch.tree, patch.created_at)
         with landing_turn(repository, branch):
+            head = self._branches.tip(workstream)  # git is asked by the compare-and-swap
             for apply in range(1, MAX_APPLIES + 1):
                 if claim.stop.is_set():
                     raise AttemptStopped
-                head = repository.branch_head(branch) or patch.base
-                candidate = patch_candidate(repository, head, patch.base, patch.tree, carrier)
+                candidate = patch_candidate(
+                    repository, head, patch.base, patch.tree, carrier, paths
+                )
                 if isinstance(candidate, Conflict):
                     self._conflict(patch, candidate, head)
                 audit_head = self._ledger.applied(patch, head, candidate.tree, apply)
@@ -170,6 +183,10 @@ class Attempt:
                 )
                 self._ledger.verified(patch, commit, date)
                 lost = land(repository, branch, candidate, commit)
+                if isinstance(lost, Lost):
+                    head = self._branches.head(workstream)
+                    if head == candidate.head:  # it had been moved, and has been put back
+                        lost = land(repository, branch, candidate, commit)
                 if not isinstance(lost, Lost):
                     self._ledger.committed(patch, commit)
                     return Completed(commit)
@@ -197,6 +214,10 @@ class Attempt:
             task_id=claim.task_id,
             ledger_id=patch.ledger_id,
             label=spec.id,
+            prompt=spec.prompt,
+            scope=spec.scope,
+            feedback=self._store.get("task", claim.task_id).feedback or "",
+            attempt=claim.attempt,
         )
         verdict = self._session.gates.judge(spec.gates, subject, claim.sandbox, claim.stop)
         if verdict.passed:

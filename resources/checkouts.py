@@ -1,9 +1,10 @@
 """The user's own checkouts of the target branch: clean ones move forward with it."""
 
 import os
+import time
 from pathlib import Path, PurePosixPath
 
-from resources.repository import Repository
+from resources.repository import Repository, git_dir_of
 
 
 def checkout_of(repository: Repository, branch: str) -> Path | None:
@@ -70,11 +71,34 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def move_forward(repository: Repository, checkout: Path, old: str, new: str) -> None:
+def index_is_free(repository: Repository, checkout: Path) -> bool:
+    """Wait until no git command of a person holds the checkout's index.
+
+    Returns:
+        False when one still did after the repository's `lock_patience`.
+    """
+    lock = git_dir_of(checkout) / "index.lock"
+    deadline = time.monotonic() + repository.lock_patience
+    while os.path.lexists(lock):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def move_forward(repository: Repository, checkout: Path, old: str | None, new: str) -> None:
     """Bring a clean checkout from commit `old` to `new`, after its branch has moved.
+
+    Args:
+        repository: whose.
+        checkout: the working tree.
+        old: what it shows; None for an empty one whose branch had no commit.
+        new: what it shall show.
 
     Raises:
         GitError: an untracked file is in the way, or the checkout changed meanwhile.
     """
-    repository.on_refs("update-index", "-q", "--refresh", work_tree=checkout)
-    repository.on_refs("read-tree", "-m", "-u", old, new, work_tree=checkout)
+    refresh = ("update-index", "--refresh", "--ignore-submodules")
+    repository.on_refs(*refresh, work_tree=checkout)
+    trees = (new,) if old is None else (old, new)
+    repository.on_refs("read-tree", "-m", "-u", *trees, work_tree=checkout)

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resources.environment import allowed_environment
+from resources.globs import Globs
 from resources.processes import DEFAULT_LIMITS, Limits, ProcessResult, run_process
 from resources.redaction import Redactor, declared_secrets
 from resources.specs import GateSpec
-from resources.tools import expand_command
+from resources.tools import expand_command, limited
 from resources.worktrees import Sandbox
 from state.errors import PatchlineError
 from state.store import StateStore
@@ -27,7 +28,11 @@ FEEDBACK_TAIL = 8000
 
 @dataclass(frozen=True)
 class Subject:
-    """What the gates judge: a commit's tree, and whose it is (columns of the gate rows)."""
+    """What the gates judge: a commit's tree, and whose it is (columns of the gate rows).
+
+    `prompt`, `scope`, `feedback` and `attempt` are what a task's gates may name in their commands;
+    a workstream has none of them.
+    """
 
     tree: str
     head: str
@@ -37,6 +42,17 @@ class Subject:
     task_id: str | None = None
     ledger_id: str | None = None
     label: str = ""
+    prompt: str = ""
+    scope: tuple[str, ...] = ()
+    feedback: str = ""
+    attempt: int | None = None
+
+    def files(self, sandbox: Sandbox) -> list[str]:
+        """The files of the judged tree that are in scope."""
+        if not self.scope:
+            return []
+        globs = Globs(self.scope)
+        return [file for file in sandbox.repository.tracked_files(self.tree) if globs.matches(file)]
 
 
 @dataclass(frozen=True)
@@ -66,15 +82,24 @@ def closure(names: Sequence[str], specs: Mapping[str, GateSpec]) -> tuple[str, .
 
 
 class GateRunner:
-    """Runs gates in a sandbox and records every execution."""
+    """Runs gates in a sandbox and records every execution.
+
+    Args:
+        store: where the executions are recorded.
+        specs: the plan's gates.
+        limits: output and grace of a gate.
+        plan_dir: the folder of the plan file, `{plan_dir}` in commands.
+    """
 
     def __init__(
         self,
         store: StateStore,
         specs: Mapping[str, GateSpec],
         limits: Limits = DEFAULT_LIMITS,
+        plan_dir: str = "",
     ) -> None:
         self._store, self._specs, self._limits = store, specs, limits
+        self._plan_dir = plan_dir
 
     def judge(
         self, names: Sequence[str], subject: Subject, sandbox: Sandbox, stop: threading.Event
@@ -163,12 +188,11 @@ class GateRunner:
         ours = {"PATCHLINE_RUN": subject.run_id, "PATCHLINE_GATE": name}
         extra = {**sandbox.environment, **spec.env, **ours}
         env = allowed_environment(allow=spec.env_allow, extra=extra)
-        values = {"worktree": str(sandbox.path), "task": subject.label}
         began = time.monotonic()
         try:
             sandbox.reset(subject.tree, subject.head)
             result = run_process(
-                expand_command(spec.command, values, ()),
+                self._command(spec, subject, sandbox),
                 cwd=sandbox.path,
                 env=env,
                 timeout_sec=spec.timeout_sec,
@@ -180,6 +204,20 @@ class GateRunner:
             result = _not_run(spec, str(error), time.monotonic() - began)
         self._record(gate_id, spec, result)
         return result
+
+    def _command(self, spec: GateSpec, subject: Subject, sandbox: Sandbox) -> list[str]:
+        """The gate's argv: the placeholders of a tool's command, empty where there is no task."""
+        values = {
+            "prompt": limited(subject.prompt),
+            "worktree": str(sandbox.path),
+            "feedback": limited(subject.feedback),
+            "task": subject.label,
+            "attempt": "" if subject.attempt is None else str(subject.attempt),
+            "plan_dir": self._plan_dir,
+        }
+        # Listed only where it is asked for: the gates of a patch run while others wait to land.
+        asked = any("{files}" in argument for argument in spec.command)
+        return expand_command(spec.command, values, subject.files(sandbox) if asked else ())
 
     def _record(self, gate_id: str, spec: GateSpec, result: ProcessResult) -> None:
         exit_code = TIMEOUT_EXIT_CODE if result.timed_out else result.exit_code

@@ -111,7 +111,7 @@ def _out_of_place(effects: Sequence[Effect], scope: Scope, policy: PolicySpec) -
         for path, created in _touched(effect):
             if not (create if created else change).matches(path):
                 verb = "created" if created else "changed"
-                where = ", ".join(scope.change)
+                where = ", ".join(scope.change) or "any scope (it may only create)"
                 yield Reason("out_of_scope", f"{path} is {verb} outside of {where}", path)
             if forbidden.matches(path):
                 yield Reason("forbidden_path", f"{path} is forbidden by policy.forbid", path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.archive import archive_workstream
-from resources.ledger import UNLANDED, end_unlanded
+from resources.recovery import Recovery
 from resources.specs import OnCriticalFailure, PolicySpec
 from state.derivations import (
     LedgerFacts,
@@ -40,10 +40,14 @@ class Progress:
         run_id: the run.
         policy: what a failure means for the others.
         home: where failed workstreams are archived.
+        recovery: knows what git has of a task's patches.
     """
 
-    def __init__(self, store: StateStore, run_id: str, policy: PolicySpec, home: Path) -> None:
+    def __init__(
+        self, store: StateStore, run_id: str, policy: PolicySpec, home: Path, recovery: Recovery
+    ) -> None:
         self._store, self._run_id, self._policy, self._home = store, run_id, policy, home
+        self._recovery = recovery
         self._lock = threading.Lock()
 
     def settle(self) -> None:
@@ -187,12 +191,14 @@ class Progress:
         return self._move("workstream", row.ws_id, "cancelled", row, trigger=own, reason=reason)
 
     def _cancel_task(self, task: Any, trigger: str, reason: str) -> bool:
-        """Cancel a task together with whatever it had under way (children first)."""
+        """Cancel a task together with whatever it had under way (children first).
+
+        One whose commit is on its branch already is completed instead.
+        """
         try:
             with self._store.batch() as tx:
-                for entry in tx.find("patch_ledger", task_id=task.task_id):
-                    if entry.state in UNLANDED:
-                        end_unlanded(tx, entry, reason)
+                if self._recovery.settle_patches(tx, task, reason) is not None:
+                    return True
                 tx.transition(
                     "task",
                     task.task_id,

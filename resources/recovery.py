@@ -6,6 +6,7 @@ decisions K2, T5.
 
 import os
 import socket
+from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
@@ -14,14 +15,18 @@ from resources.ledger import UNLANDED, end_unlanded
 from resources.repository import Repository
 from resources.workers import process_started_at
 from resources.worktrees import discard_sandbox
+from state.clock_and_ids import SystemClock, parse_timestamp, timestamp
 from state.errors import PreflightError
 from state.home import Home
 from state.machines import MACHINES
+from state.run_view import run_view
 from state.store import StateStore
 from state.transaction import Transaction
 
 KILLED_EXIT_CODE = -9
 KILL_ROUNDS = 10
+SILENT_FOR = timedelta(seconds=120 + 300)
+"""Without a heartbeat for so long a worker is unresponsive and beyond recovery (decisions K1)."""
 WORKER_ENDED = MACHINES["worker"].terminal
 SANDBOX_ENDED = MACHINES["uet_worker"].terminal
 
@@ -37,9 +42,11 @@ class Recovery:
         """Fence every worker of the run that is not of this process, and clean up after it."""
         refuse_if_alive(self._store, self._run_id)
         kill_leftovers(self._run_id)
+        for task in run_view(self._store, self._run_id).tasks.values():
+            self._abandon_if_dead(task)
         for worker in _workers(self._store, self._run_id):
-            if not is_alive(worker):
-                self._fence(worker)
+            if not is_alive(worker, self._store.clock.now()):
+                self.fence(worker.worker_id)
         for sandbox in self._store.find("uet_worker", run_id=self._run_id):
             if sandbox.state not in SANDBOX_ENDED:
                 self._store.transition(
@@ -50,18 +57,25 @@ class Recovery:
 
     def abandon_dead_attempt(self, task_id: str) -> None:
         """Roll a running task back when the worker that ran it is dead (step 1)."""
-        task = self._store.get("task", task_id)
-        if task.state == "running" and task.worker_id is not None:
-            worker = self._store.get("worker", task.worker_id)
-            if worker.state not in WORKER_ENDED and not is_alive(worker):
-                self._fence(worker)
+        self._abandon_if_dead(self._store.get("task", task_id))
 
-    def _fence(self, worker: Any) -> None:
-        """Shut a dead worker down; its task leaves running in the same transaction (K2)."""
+    def _abandon_if_dead(self, task: Any) -> None:
+        if task.state != "running":
+            return
+        worker = self._store.get("worker", task.worker_id)
+        if worker.state in WORKER_ENDED or not is_alive(worker, self._store.clock.now()):
+            self.fence(worker.worker_id)
+
+    def fence(self, worker_id: str, reason: str = "its process is gone") -> None:
+        """Shut a worker down; its task leaves running in the same transaction (K2).
+
+        A worker that was shut down without its task is repaired: the task leaves running.
+        """
         with self._store.batch() as tx:
-            for task in tx.find("task", worker_id=worker.worker_id, state="running"):
+            for task in tx.find("task", worker_id=worker_id, state="running"):
                 self._roll_back(tx, task)
-            tx.transition("worker", worker.worker_id, "shutdown", reason="its process is gone")
+            if tx.get("worker", worker_id).state not in WORKER_ENDED:
+                tx.transition("worker", worker_id, "shutdown", reason=reason)
 
     def _roll_back(self, tx: Transaction, task: Any) -> None:
         if self.settle_patches(tx, task, "the process died") is not None:
@@ -117,11 +131,30 @@ class Recovery:
 def refuse_if_alive(store: StateStore, run_id: str) -> None:
     """Raise PreflightError when a live process other than this one is working on the run."""
     for worker in _workers(store, run_id):
-        if worker.pid != os.getpid() and is_alive(worker):
+        if not _is_ours(worker) and is_alive(worker, store.clock.now()):
             raise PreflightError(
                 f"run {run_id} is being executed by process {worker.pid} on {worker.host}",
-                hint="wait for it, or stop it with Ctrl-C, then resume",
+                hint=_what_to_do(worker),
             )
+
+
+def _is_ours(worker: Any) -> bool:
+    return worker.pid == os.getpid() and _started_as_noted(worker)
+
+
+def _what_to_do(worker: Any) -> str:
+    if worker.host == socket.gethostname():
+        return "wait for it, or stop it with Ctrl-C, then resume"
+    seen = _last_sign(worker)
+    known = timestamp(parse_timestamp(seen) + SILENT_FOR)
+    return (
+        f"it last gave a sign of life at {seen} and counts as dead from {known} on; "
+        "wait for it, or stop it there, then resume"
+    )
+
+
+def _last_sign(worker: Any) -> str:
+    return max(worker.heartbeat_at or "", worker.updated_at)
 
 
 def _workers(store: StateStore, run_id: str) -> list[Any]:
@@ -129,10 +162,22 @@ def _workers(store: StateStore, run_id: str) -> list[Any]:
     return [row for row in rows if row.state not in WORKER_ENDED]
 
 
-def is_alive(worker: Any) -> bool:
-    """Whether the process of a worker row lives; one on another machine counts as alive."""
+def is_alive(worker: Any, now: datetime | None = None) -> bool:
+    """Whether the process of a worker row lives.
+
+    Nobody can look at a process on another machine: it lives while its workers give signs of life.
+
+    Args:
+        worker: the row.
+        now: the time, by the clock that the heartbeats are written with; the system's if None.
+    """
     if worker.host != socket.gethostname():
-        return True
+        return parse_timestamp(_last_sign(worker)) + SILENT_FOR > (now or SystemClock().now())
+    return _started_as_noted(worker)
+
+
+def _started_as_noted(worker: Any) -> bool:
+    """Whether the process with the worker's number is the very one that made the worker."""
     started = process_started_at(worker.pid) if worker.pid else None
     return started is not None and abs(started - float(worker.pid_started_at)) < 1.0
 

@@ -10,70 +10,24 @@ off one by one.
 import hashlib
 import os
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without git we say so ourselves
 
 import git
 
-from state.errors import PatchlineError, PreflightError
+from resources.commit_names import IDENTITY, commit_name, stamp
+from resources.git_command import SWITCHES, GitError, caller_environment, run_git
+from state.errors import PreflightError
 
-ZERO_CONFIG: Mapping[str, str] = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "LC_ALL": "C",
-}
-SWITCHES: tuple[str, ...] = (
-    *("-c", f"core.hooksPath={os.devnull}"),
-    *("-c", "core.fsmonitor=false"),
-    *("-c", f"core.attributesFile={os.devnull}"),
-    *("-c", f"core.excludesFile={os.devnull}"),
-    *("-c", "core.protectHFS=true"),
-    *("-c", "core.protectNTFS=true"),
-    *("-c", "core.quotePath=false"),
-    *("-c", "gc.auto=0"),
-    *("-c", "advice.addEmbeddedRepo=false"),
-)
 DURABLE: tuple[str, ...] = ("-c", "core.fsync=all")
-IDENTITY = ("patchline", "patchline@localhost")
-
-
-class GitError(PatchlineError):
-    """A git command ended in a way that its caller did not expect."""
-
-    code = "git_failed"
-
-    def __init__(self, argv: Sequence[str], exit_code: int, stderr: str) -> None:
-        self.argv, self.exit_code, self.stderr = tuple(argv), exit_code, stderr.strip()
-        super().__init__(
-            f"git {_command(argv)} failed with exit code {exit_code}: {self.stderr[-2000:]}"
-        )
-
-
-@dataclass(frozen=True)
-class Merged:
-    """A three-way merge without conflicts: the resulting tree."""
-
-    tree: str
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """A three-way merge that needs a person: the conflicting paths."""
-
-    paths: tuple[str, ...]
-
-
-@cache
-def _caller_environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | dict(ZERO_CONFIG)
+OURS = "patchline/"
+"""Branches below this name are patchline's own."""
+LOCK_PATIENCE = 15.0
+"""Seconds that a person's git command may hold a lock that we need."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +40,7 @@ class Repository:
         objects: the object store that every tree and commit is written to.
         control: our own git directory with no foreign configuration.
         borrowed: a second object store that is only read (see `with_new_objects`).
+        lock_patience: seconds to wait for a lock that another git command holds.
     """
 
     root: Path
@@ -93,22 +48,25 @@ class Repository:
     objects: Path
     control: Path
     borrowed: Path | None = None
+    lock_patience: float = LOCK_PATIENCE
+    _trees: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: Path, home: Path) -> "Repository":
-        """Open the repository at or above `path`.
+        """Open the repository whose top folder or git directory is `path`.
+
+        A folder inside a repository is not taken for it: who mistypes a path would have somebody
+        else's branches moved.
 
         Raises:
-            PreflightError: `path` is missing or in no git repository.
+            PreflightError: `path` is missing, no git repository, or a folder inside one.
         """
         if not path.exists():
             raise PreflightError(f"{path}: no such folder", hint="name the repository with --repo")
         try:
-            found = git.Repo(path, search_parent_directories=True)
+            found = git.Repo(path)
         except git.InvalidGitRepositoryError as error:
-            raise PreflightError(
-                f"{path} is not a git repository", hint=f"run `git init` in {path}, or use --repo"
-            ) from error
+            raise _no_repository(path) from error
         with found:
             git_dir = Path(found.common_dir).resolve()
             root = Path(found.working_tree_dir or git_dir).resolve()
@@ -127,11 +85,13 @@ class Repository:
         object_format = self.on_refs("rev-parse", "--show-object-format").strip()
         config = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n"
         config += f"[extensions]\n\tobjectFormat = {object_format}\n"
+        _write_if_changed(self.control / "config", config.encode())
+        _write_if_changed(self.control / "HEAD", b"ref: refs/heads/none\n")
         shallow = self.git_dir / "shallow"
         if shallow.exists():
-            (self.control / "shallow").write_bytes(shallow.read_bytes())
-        _write_if_changed(self.control / "config", config)
-        _write_if_changed(self.control / "HEAD", "ref: refs/heads/none\n")
+            _write_if_changed(self.control / "shallow", shallow.read_bytes())
+        else:  # a clone that was shallow once: its history is whole now
+            (self.control / "shallow").unlink(missing_ok=True)
 
     # -- running git ---------------------------------------------------------------------------
 
@@ -154,35 +114,42 @@ class Repository:
             stdin: what git reads.
             expect: exit codes that are answers; any other raises GitError.
         """
-        environment = _caller_environment() | {"GIT_DIR": str(self.control)}
+        environment = caller_environment() | {"GIT_DIR": str(self.control)}
         environment["GIT_OBJECT_DIRECTORY"] = str(self.objects)
         if self.borrowed:
-            environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self.borrowed)
+            environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(self.borrowed)
         if index:
             environment["GIT_INDEX_FILE"] = str(index)
         if work_tree:
             environment["GIT_WORK_TREE"] = str(work_tree)
         argv = ["git", *SWITCHES, *args]
-        return _run(argv, environment | dict(env or {}), work_tree or self.control, stdin, expect)
+        return run_git(
+            argv, environment | dict(env or {}), work_tree or self.control, stdin, expect
+        )
 
     def on_refs(self, *args: str, work_tree: Path | None = None, stdin: bytes = b"") -> str:
-        """Run git on the repository itself, with hooks, fsmonitor and filters off."""
+        """Run git on the repository itself, with hooks, fsmonitor and filters off.
+
+        Waits up to `lock_patience` seconds for a lock that another git command holds.
+        """
         git_dir = self.git_dir
         if work_tree is not None:
-            git_dir = _git_dir_of(work_tree)
-        environment = _caller_environment() | {"GIT_DIR": str(git_dir)}
+            git_dir = git_dir_of(work_tree)
+        environment = caller_environment() | {"GIT_DIR": str(git_dir)}
         if work_tree is not None:
             environment["GIT_WORK_TREE"] = str(work_tree)
             environment |= self._without_filters(environment)
         argv = ["git", *SWITCHES, *args]
-        done = _run(argv, environment, work_tree or self.git_dir, stdin, (0,))
+        done = run_git(
+            *(argv, environment, work_tree or self.git_dir, stdin), patience=self.lock_patience
+        )
         return done.stdout.decode("utf-8", "surrogateescape")
 
     def _without_filters(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Switches every filter driver off that the repository's configuration defines."""
         search = r"^filter\..*\.(clean|smudge|process|required)$"
         argv = ["git", "config", "--name-only", "-z", "--get-regexp", search]
-        listed = _run(argv, environment, self.git_dir, b"", (0, 1)).stdout.decode()
+        listed = run_git(argv, environment, self.git_dir, expect=(0, 1)).stdout.decode()
         keys = sorted({key for key in listed.split("\0") if key})
         switches = {"GIT_CONFIG_COUNT": str(len(keys))}
         for number, key in enumerate(keys):
@@ -212,10 +179,10 @@ class Repository:
         Returns:
             False when the branch was not at `old`; nothing has changed then.
         """
-        reference = f"refs/heads/{branch}"
-        expected = old or "0" * len(new)
+        reference, expected = f"refs/heads/{branch}", old or "0" * len(new)
+        update = (*DURABLE, "update-ref", *_as_it_stands(branch), "-m", "patchline: land")
         try:
-            self.on_refs(*DURABLE, "update-ref", "-m", "patchline: land", reference, new, expected)
+            self.on_refs(*update, reference, new, expected)
         except GitError:
             found = self.branch_head(branch)
             if found == old:
@@ -226,7 +193,8 @@ class Repository:
     def delete_branch(self, branch: str, old: str) -> None:
         """Delete a branch of ours that is at `old`; one that is gone already is fine."""
         if self.branch_head(branch) is not None:
-            self.on_refs("update-ref", "-d", f"refs/heads/{branch}", old)
+            delete = ("update-ref", *_as_it_stands(branch), "-d")
+            self.on_refs(*delete, f"refs/heads/{branch}", old)
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `descendant` contains `ancestor` (a commit contains itself)."""
@@ -237,19 +205,13 @@ class Repository:
 
     def tree_of(self, commit: str) -> str:
         """The tree id of a commit."""
-        return self._text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+        known = self._trees.get(commit)
+        spelled = f"{commit}^{{tree}}"
+        return known or self._text("rev-parse", "--verify", "--end-of-options", spelled)
 
-    def merge(self, ours: str, theirs: str) -> Merged | Conflict:
-        """Three-way merge of two commits without a working tree (git merge-tree --write-tree)."""
-        done = self.on_objects(
-            *("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"),
-            *(ours, theirs),
-            expect=(0, 1),
-        )
-        tree, *paths = done.stdout.decode("utf-8", "backslashreplace").split("\0")
-        if done.returncode == 0:
-            return Merged(tree.strip())
-        return Conflict(tuple(sorted({path for path in paths if path})))
+    def common_ancestor(self, one: str, other: str) -> str:
+        """The commit where two histories parted."""
+        return self._text("merge-base", one, other)
 
     def commit(self, tree: str, parents: Sequence[str], message: str, date: str) -> str:
         """Write a commit that is the same object whenever it is written again.
@@ -260,16 +222,27 @@ class Repository:
             message: the whole message, trailers included.
             date: ISO-8601 UTC time of author and committer; whole seconds count.
         """
-        name, mail = IDENTITY
-        when = f"{date[:19]}+00:00"
-        env = {f"GIT_{who}_NAME": name for who in ("AUTHOR", "COMMITTER")}
-        env |= {f"GIT_{who}_EMAIL": mail for who in ("AUTHOR", "COMMITTER")}
-        env |= {f"GIT_{who}_DATE": when for who in ("AUTHOR", "COMMITTER")}
+        author = stamp(date)
+        env = {f"GIT_{who}_NAME": IDENTITY[0] for who in ("AUTHOR", "COMMITTER")}
+        env |= {f"GIT_{who}_EMAIL": IDENTITY[1] for who in ("AUTHOR", "COMMITTER")}
+        env |= {f"GIT_{who}_DATE": author for who in ("AUTHOR", "COMMITTER")}
         args = [*DURABLE, "commit-tree", tree, "-F", "-"]
         for parent in parents:
             args += ["-p", parent]
-        done = self.on_objects(*args, env=env, stdin=message.encode("utf-8", "surrogateescape"))
-        return done.stdout.decode().strip()
+        text = message.encode("utf-8", "surrogateescape")
+        written = self.on_objects(*args, env=env, stdin=text).stdout.decode().strip()
+        if commit_name(tree, parents, text, author) == written:
+            self._trees[written] = tree  # its name proves its tree
+        return written
+
+    def empty_tree(self) -> str:
+        """The name of the tree without files."""
+        return self._text("hash-object", "-t", "tree", "--stdin")
+
+    def first_parents(self, base: str, tip: str) -> tuple[str, ...]:
+        """The commits after `base` up to `tip`, oldest first, along the first parents."""
+        listed = self._text("rev-list", "--first-parent", "--reverse", f"{base}..{tip}")
+        return tuple(listed.split())
 
     def tracked_files(self, commit: str) -> tuple[str, ...]:
         """Paths of the files in a commit's tree."""
@@ -280,37 +253,39 @@ class Repository:
         return self.on_objects(*args).stdout.decode("utf-8", "surrogateescape").strip()
 
 
-def _run(
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    cwd: Path,
-    stdin: bytes,
-    expect: Sequence[int],
-) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        argv, env=env, cwd=cwd, input=stdin, capture_output=True, start_new_session=True
-    )
-    if done.returncode not in expect:
-        raise GitError(argv, done.returncode, done.stderr.decode("utf-8", "replace"))
-    return done
-
-
-def _command(argv: Sequence[str]) -> str:
-    """The git command among its arguments: what follows the `-c name=value` pairs."""
-    place = 1
-    while argv[place : place + 1] == ["-c"]:
-        place += 2
-    return argv[place] if place < len(argv) else argv[0]
-
-
-def _git_dir_of(work_tree: Path) -> Path:
+def git_dir_of(work_tree: Path) -> Path:
     """The git directory of a checkout: its `.git` folder, or the folder its `.git` file names."""
     with git.Repo(work_tree) as repo:
         return Path(repo.git_dir).resolve()
 
 
-def _write_if_changed(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text:
-        scratch = path.with_name(f"{path.name}.{os.getpid()}.{id(text)}")
-        scratch.write_text(text)
+def _no_repository(path: Path) -> PreflightError:
+    """Why a folder is refused; names the repository around it, if there is one."""
+    try:
+        with git.Repo(path, search_parent_directories=True) as around:
+            top = around.working_tree_dir or around.common_dir
+    except git.InvalidGitRepositoryError:
+        hint = f"run `git init` in {path}, or use --repo"
+        return PreflightError(f"{path} is not a git repository", hint=hint)
+    return PreflightError(
+        f"{path} is not a git repository, but a folder inside of {top}",
+        hint=f"name {top} if that is meant, or run `git init` in {path}",
+    )
+
+
+def _as_it_stands(branch: str) -> tuple[str, ...]:
+    """How update-ref takes a branch of ours: never as a symbolic name of somebody else's."""
+    return ("--no-deref",) if branch.startswith(OURS) else ()
+
+
+def _quoted(path: Path) -> str:
+    """A path in a list that git separates by colons."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        scratch = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        scratch.write_bytes(content)
         scratch.replace(path)

@@ -11,9 +11,9 @@ from resources.processes import DEFAULT_LIMITS, Limits
 from resources.progress import Progress
 from resources.recovery import Recovery
 from resources.repository import Repository
+from resources.sandbox_pool import SandboxPool
 from resources.specs import RunSpec
 from resources.workers import HEARTBEAT_SEC, WorkerPool
-from resources.worktrees import SandboxPool
 from state.clock_and_ids import Clock, parse_timestamp
 from state.home import Home
 from state.run_view import run_view
@@ -50,12 +50,18 @@ class RunSession:
         self.store, self.home, self.repository = store, home, repository
         self.run_id, self.spec, self.interrupted = run_id, spec, interrupted
         self.tool_limits = tool_limits
-        self.gates = GateRunner(store, spec.gates, gate_limits)
-        self.progress = Progress(store, run_id, spec.policy, home.root)
+        self.gates = GateRunner(store, spec.gates, gate_limits, spec.plan_dir)
         self.recovery = Recovery(store, home, repository, run_id)
+        self.progress = Progress(store, run_id, spec.policy, home.root, self.recovery)
         self.sandboxes = SandboxPool(store, repository, home.root, run_id)
         self.workers = WorkerPool(
-            store, run_id, spec.capabilities, self.sandboxes, interrupted, heartbeat_sec
+            store,
+            run_id,
+            spec.capabilities,
+            self.sandboxes,
+            self.recovery.fence,
+            interrupted,
+            heartbeat_sec,
         )
         self.files_in_scope = lru_cache(maxsize=256)(self._files_in_scope)
 
@@ -92,9 +98,11 @@ class RunSession:
         return rows[-1].task_id if rows else None
 
     def close(self) -> None:
-        """Shut idle workers down and remove idle sandboxes."""
-        self.workers.close()
-        self.sandboxes.close()
+        """End every worker and sandbox of this session; what one still holds is rolled back."""
+        try:
+            self.workers.close()
+        finally:
+            self.sandboxes.close()
 
     def _files_in_scope(self, commit: str, scope: tuple[str, ...]) -> tuple[str, ...]:
         globs = Globs(scope)

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from resources.attempt import Attempt
+from resources.branches import WorkstreamBranches
 from resources.gates import Subject
 from resources.outcomes import (
     AttemptFailed,
@@ -23,7 +24,7 @@ from resources.session import RunSession
 from resources.specs import TaskSpec
 from resources.workers import Claim
 from state.clock_and_ids import timestamp
-from state.errors import PatchlineError
+from state.errors import GuardNotSatisfied, PatchlineError
 
 
 class TaskPath:
@@ -33,6 +34,7 @@ class TaskPath:
         self._session = session
         self._store = session.store
         self._attempt = Attempt(session)
+        self._branches = WorkstreamBranches(session.store, session.repository)
         self._jitter = jitter or random.Random()
 
     def run(self, task_id: str, spec: TaskSpec) -> Outcome:
@@ -87,9 +89,7 @@ class TaskPath:
     def _entry_gates(self, task: Any, spec: TaskSpec) -> Outcome | None:
         """Judge the branch that the task starts from; None when the task may be queued (T4)."""
         workstream = self._store.get("workstream", task.workstream_id)
-        head = self._session.repository.branch_head(workstream.branch)
-        if head is None:
-            return Failed(f"branch {workstream.branch} is gone")
+        head = self._branches.tip(workstream)
         subject = Subject(
             tree=self._session.repository.tree_of(head),
             head=head,
@@ -98,6 +98,10 @@ class TaskPath:
             role="entry",
             task_id=task.task_id,
             label=spec.id,
+            prompt=spec.prompt,
+            scope=spec.scope,
+            feedback=task.feedback or "",
+            attempt=task.attempts + 1,
         )
         with self._session.sandboxes.lease(task.task_id) as sandbox:
             verdict = self._session.gates.judge(
@@ -112,21 +116,38 @@ class TaskPath:
         return Cancelled(reason)
 
     def _claim_and_attempt(self, task_id: str, spec: TaskSpec) -> Outcome:
-        with self._session.workers.claim(task_id) as claim:
-            if claim is None:
-                return self._after_losing(task_id)
-            self._session.progress.task_started(task_id)
-            try:
-                return self._attempt.run(claim, spec)
-            except AttemptFailed as failure:
-                return self._fail(claim, spec, failure)
-            except AttemptStopped:
-                return self._stop(claim)
-            except (PatchlineError, OSError) as error:
-                return self._fail(claim, spec, AttemptFailed(f"{type(error).__name__}: {error}"))
-            except Exception as error:  # a bug: recorded like any failure, and shown as what it is
-                self._fail(claim, spec, AttemptFailed(f"internal error: {error!r}"))
+        try:
+            with self._session.workers.claim(task_id) as claim:
+                if claim is None:
+                    return self._after_losing(task_id)
+                return self._execute(claim, spec)
+        except GuardNotSatisfied as refused:
+            if refused.to_state != "queued":
                 raise
+            return self._not_queued(task_id, refused)
+
+    def _not_queued(self, task_id: str, refused: GuardNotSatisfied) -> Outcome:
+        """The state does not let the task begin: overtaken meanwhile, or it never can."""
+        outcome = self._not_startable(self._store.get("task", task_id))
+        if outcome is None:
+            self._session.progress.cancel_task(task_id, str(refused))
+            outcome = Cancelled(str(refused))
+        return outcome
+
+    def _execute(self, claim: Claim, spec: TaskSpec) -> Outcome:
+        """One attempt; whatever it came to is recorded before the claim ends."""
+        try:
+            self._session.progress.task_started(claim.task_id)
+            return self._attempt.run(claim, spec)
+        except AttemptFailed as failure:
+            return self._fail(claim, spec, failure)
+        except AttemptStopped:
+            return self._stop(claim)
+        except (PatchlineError, OSError) as error:
+            return self._fail(claim, spec, AttemptFailed(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # a bug: recorded like any failure, and shown as what it is
+            self._fail(claim, spec, AttemptFailed(f"internal error: {error!r}"))
+            raise
 
     def _after_losing(self, task_id: str) -> Outcome:
         task = self._store.get("task", task_id)
@@ -138,7 +159,7 @@ class TaskPath:
         """running -> retrying or failed, with what the next attempt should know."""
         task = self._store.get("task", claim.task_id)
         if task.token != claim.token:
-            return self._stop(claim)
+            return self._overtaken(task)
         now = self._session.clock.now()
         decision = decide_retry(
             reason=failure.reason,
@@ -172,7 +193,7 @@ class TaskPath:
         """The attempt was stopped. An interrupt uses no attempt up; a cancellation is final."""
         task = self._store.get("task", claim.task_id)
         if task.token != claim.token:
-            return Cancelled(task.reason or f"the task is {task.state}")
+            return self._overtaken(task)
         with self._store.batch() as tx:
             landed = self._session.recovery.settle_patches(tx, task, "interrupted")
             if landed is not None:
@@ -188,3 +209,10 @@ class TaskPath:
                 next_attempt_at=self._session.now(),
             )
         return Interrupted()
+
+    def _overtaken(self, task: Any) -> Outcome:
+        """Somebody else has ended the attempt: cancelled it, or found its commit in git."""
+        if task.state != "completed":
+            return Cancelled(task.reason or f"the task is {task.state}")
+        landed = self._store.find("patch_ledger", task_id=task.task_id, state="committed")
+        return Completed(landed[-1].commit_sha if landed else None)

@@ -8,15 +8,22 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psutil
 
-from resources.worktrees import Sandbox, SandboxPool
+from resources.sandbox_pool import SandboxPool
+from resources.worktrees import Sandbox
 from state import claims
-from state.errors import PatchlineError, TaskAlreadyAssignedError
+from state.errors import (
+    EntityNotFoundError,
+    StaleTokenError,
+    TaskAlreadyAssignedError,
+    TerminalStateViolation,
+)
+from state.machines import MACHINES
 from state.store import StateStore
 
 log = logging.getLogger(__name__)
@@ -26,6 +33,9 @@ TICK_SEC = 0.05
 """How soon an interrupt of the run reaches the tools."""
 LOOK_SEC = 1.0
 """How often we look whether a claim is still ours; a cancelled task's tool dies this soon."""
+WORKER_ENDED = MACHINES["worker"].terminal
+LOST = (StaleTokenError, TerminalStateViolation, EntityNotFoundError)
+"""What says that a claim is no longer ours."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class WorkerPool:
         run_id: the run they work for.
         capabilities: what they can do.
         sandboxes: where they work; a claim comes with one.
+        fence: ends a worker by its id for a reason, and rolls back the task that it holds.
         interrupted: set when the whole run must stop here.
         heartbeat_sec: seconds between heartbeats; the first is sent at once.
     """
@@ -65,13 +76,15 @@ class WorkerPool:
         run_id: str,
         capabilities: frozenset[str],
         sandboxes: SandboxPool,
+        fence: Callable[[str, str], None],
         interrupted: threading.Event,
         heartbeat_sec: float = HEARTBEAT_SEC,
     ) -> None:
         self._store, self._run_id, self._capabilities = store, run_id, capabilities
-        self._sandboxes = sandboxes
+        self._sandboxes, self._fence = sandboxes, fence
         self._interrupted, self._heartbeat_sec = interrupted, heartbeat_sec
         self._idle: list[str] = []
+        self._spawned: set[str] = set()
         self._claims: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -80,15 +93,30 @@ class WorkerPool:
 
     @contextmanager
     def claim(self, task_id: str) -> Iterator[Claim | None]:
-        """Queue and claim a task for the duration of a block; None when another was faster."""
-        worker_id, sandbox = self._take_idle() or self._spawn(), self._sandboxes.take()
-        won = self._queue_and_claim(task_id, worker_id, sandbox)
-        if won is None:
-            self._give_back(worker_id)
-            self._sandboxes.put_back(sandbox)
-            yield None
-            return
-        claim = Claim(task_id, worker_id, won.token, won.attempt, sandbox)
+        """Queue and claim a task for the duration of a block; None when another was faster.
+
+        A task that the block leaves running is rolled back: nobody else would end it.
+
+        Raises:
+            GuardNotSatisfied: the task may not be queued.
+            OSError, PatchlineError: no worker or sandbox could be made; nothing is held then.
+        """
+        worker_id = self._take_idle() or self._spawn()
+        sandbox = None
+        try:
+            sandbox = self._sandboxes.take()
+            won = self._queue_and_claim(task_id, worker_id, sandbox)
+            if won is None:
+                yield None
+                return
+            with self._watched(Claim(task_id, worker_id, won.token, won.attempt, sandbox)) as claim:
+                yield claim
+        finally:
+            self._hand_back(worker_id, sandbox)
+
+    @contextmanager
+    def _watched(self, claim: Claim) -> Iterator[Claim]:
+        """Heartbeats, interrupts and the loss of the claim reach it during the block."""
         with self._lock:
             self._claims[claim.token] = claim
         if self._interrupted.is_set():
@@ -98,7 +126,6 @@ class WorkerPool:
         finally:
             with self._lock:
                 del self._claims[claim.token]
-            self._release(claim)
 
     def _queue_and_claim(
         self, task_id: str, worker_id: str, sandbox: Sandbox
@@ -115,21 +142,19 @@ class WorkerPool:
             return None
 
     def close(self) -> None:
-        """Shut the idle workers down and end the watcher."""
+        """Shut every worker down that this pool ever made, and end the watcher."""
         self._closed.set()
         self._watcher.join(timeout=10)
         with self._lock:
-            idle, self._idle = self._idle, []
-        for worker_id in idle:
-            self._store.transition("worker", worker_id, "shutdown")
+            self._idle.clear()
+            ours = sorted(self._spawned)
+        for worker in self._store.find("worker", worker_id=ours) if ours else ():
+            if worker.state not in WORKER_ENDED:
+                self._fence(worker.worker_id, "its process ended")
 
     def _take_idle(self) -> str | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
-
-    def _give_back(self, worker_id: str) -> None:
-        with self._lock:
-            self._idle.append(worker_id)
 
     def _spawn(self) -> str:
         with self._store.batch() as tx:
@@ -141,29 +166,31 @@ class WorkerPool:
                 pid=os.getpid(),
                 pid_started_at=process_started_at(os.getpid()),
             )
+            self._spawned.add(row.worker_id)
             tx.transition("worker", row.worker_id, "idle")
         return row.worker_id
 
-    def _release(self, claim: Claim) -> None:
+    def _hand_back(self, worker_id: str, sandbox: Sandbox | None) -> None:
         """Worker and sandbox are idle again, unless somebody has ended them (fencing)."""
+        if self._store.find("task", worker_id=worker_id, state="running", limit=1):
+            self._fence(worker_id, "its attempt ended without a result")
         with self._store.batch() as tx:
-            worker_is_ours = tx.get("worker", claim.worker_id).state == "busy"
-            if worker_is_ours:
-                tx.transition("worker", claim.worker_id, "idle", task_id=None)
-            sandbox_is_ours = tx.get("uet_worker", claim.sandbox.worker_id).state == "BUSY"
-            if sandbox_is_ours:
-                tx.transition("uet_worker", claim.sandbox.worker_id, "IDLE", task_id=None)
-        if worker_is_ours:
-            self._give_back(claim.worker_id)
-        if sandbox_is_ours:
-            self._sandboxes.put_back(claim.sandbox)
+            worker_state = tx.get("worker", worker_id).state
+            if worker_state == "busy":
+                tx.transition("worker", worker_id, "idle", task_id=None)
+            usable = sandbox is not None and self._sandboxes.make_idle(tx, sandbox)
+        if worker_state in ("busy", "idle"):
+            with self._lock:
+                self._idle.append(worker_id)
+        if sandbox is not None and usable:
+            self._sandboxes.put_back(sandbox)
 
     def _watch(self) -> None:
         """Every tick: pass an interrupt on; now and then heartbeats and a look at the claims."""
         last_beat = last_look = time.monotonic()
         while not self._closed.wait(TICK_SEC):
             with self._lock:
-                claims = list(self._claims.values())
+                claims, idle = list(self._claims.values()), list(self._idle)
             if self._interrupted.is_set():
                 for claim in claims:
                     claim.stop.set()
@@ -174,15 +201,28 @@ class WorkerPool:
                 last_beat, last_look = (now if beat else last_beat), now
                 for claim in claims:
                     self._look_after(claim, beat)
+                for worker_id in idle if beat else ():
+                    self._beat_of_idle(worker_id)
+
+    def _beat_of_idle(self, worker_id: str) -> None:
+        """Others tell by its workers whether this process lives; trouble waits for the next one."""
+        try:
+            self._store.heartbeat(worker_id)
+        except Exception:
+            log.exception("idle worker %s: heartbeat failed, trying again", worker_id)
 
     def _look_after(self, claim: Claim, beat: bool) -> None:
-        """Heartbeat and liveness of one claim; trouble is logged, the next round tries again."""
+        """Heartbeat and liveness of one claim.
+
+        Only what says that the claim is lost stops the tool. Other trouble (a busy database, say)
+        is logged, and the next round tries again.
+        """
         try:
             if beat:
                 self._store.heartbeat(claim.worker_id, token=claim.token)
             elif self._store.get("task", claim.task_id).token != claim.token:
                 claim.stop.set()
-        except PatchlineError as error:
+        except LOST as error:
             log.warning("worker %s: heartbeat refused: %s", claim.worker_id, error)
             claim.stop.set()
         except Exception:

@@ -6,7 +6,9 @@ Source: design section 4 step 9, decisions W2, W5, W6, W8.
 from dataclasses import dataclass
 from typing import Any
 
+from resources.branches import BranchDisagrees, WorkstreamBranches
 from resources.gates import Subject, Verdict
+from resources.git_command import GitError
 from resources.landing import (
     Candidate,
     CheckoutBusy,
@@ -17,7 +19,8 @@ from resources.landing import (
     message_with_trailers,
     move_left_behind_checkout,
 )
-from resources.repository import Conflict, GitError
+from resources.merging import Conflict, merge
+from resources.repository_turn import RepositoryLocked
 from resources.session import RunSession
 from resources.specs import WorkstreamSpec
 from state.machines import MACHINES
@@ -26,6 +29,8 @@ MAX_TARGET_MOVES = 20
 TARGET_BEFORE = "target_before"
 """Metadata of a workstream about to land: where the target was, for whoever takes over."""
 ENDED = MACHINES["workstream"].terminal
+CANNOT_LAND = (CheckoutBusy, GitError, RepositoryLocked, BranchDisagrees)
+"""What fails a validation for good, with words that a person can act upon."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class WorkstreamPath:
     def __init__(self, session: RunSession) -> None:
         self._session, self._store = session, session.store
         self._repository = session.repository
+        self._branches = WorkstreamBranches(session.store, session.repository)
 
     # -- open --------------------------------------------------------------------------------------
 
@@ -60,6 +66,7 @@ class WorkstreamPath:
             Whether its tasks may run.
         """
         self._session.progress.settle()
+        self._note_head()
         row = self._store.get("workstream", ws_id)
         if row.state in ENDED:
             return False
@@ -73,10 +80,19 @@ class WorkstreamPath:
                 return False
             branch = f"patchline/{self._session.run_id}/{row.slug}"
             self._store.update("workstream", ws_id, branch=branch, base_commit=base)
-            if self._repository.branch_head(branch) is None:
-                self._repository.move_branch(branch, base, None)
+            self._branches.head(self._store.get("workstream", ws_id))  # makes it
             self._store.transition("workstream", ws_id, "ready")
         return True
+
+    def _note_head(self) -> None:
+        """Where the target stands, until a workstream of the run lands on it."""
+        run = self._store.get("run", self._session.run_id)
+        head = None if run.head_commit else self._repository.branch_head(run.target)
+        if head is None:
+            return
+        with self._store.batch() as tx:
+            if tx.get("run", run.run_id).head_commit is None:
+                tx.update("run", run.run_id, head_commit=head)
 
     def _base(self, row: Any) -> str | Conflict:
         """Where the branch starts: the run's base, or the work of its dependencies, merged.
@@ -93,7 +109,7 @@ class WorkstreamPath:
             if self._repository.is_ancestor(base, tip):
                 base = tip
                 continue
-            merged = self._repository.merge(base, tip)
+            merged = merge(self._repository, base, tip)
             if isinstance(merged, Conflict):
                 return merged
             message = message_with_trailers(
@@ -128,7 +144,7 @@ class WorkstreamPath:
             return False
         if row.state == "ready":  # every task was cancelled or done before any ran here
             self._store.transition("workstream", row.ws_id, "executing")
-        head = self._repository.branch_head(row.branch)
+        head = self._branches.tip(row)
         self._store.transition("workstream", row.ws_id, "validating", head_commit=head)
         return True
 
@@ -136,13 +152,15 @@ class WorkstreamPath:
         row = self._store.get("workstream", ws_id)
         target = self._store.get("run", self._session.run_id).target
         try:
+            self._branches.head(row)  # for people: a failed workstream's branch is kept
+            self._branches.check(row, row.head_commit)
             with landing_turn(self._repository, target):
                 for _ in range(MAX_TARGET_MOVES):
                     result = self._try_to_land(row, spec, target)
                     if not isinstance(result, Lost):
                         return result
             reason = f"{target} moved during each of {MAX_TARGET_MOVES} merges"
-        except (CheckoutBusy, GitError) as error:
+        except CANNOT_LAND as error:
             reason = str(error)
         return self._failed(ws_id, reason)
 
@@ -152,12 +170,12 @@ class WorkstreamPath:
         tip = row.head_commit
         head = self._repository.branch_head(target)
         if tip == row.base_commit:
-            return self._completed(row, None)
+            return self._completed(row, None, head)
         if head and self._repository.is_ancestor(tip, head):
-            before = row.metadata.get(TARGET_BEFORE)
-            if before and row.merge_commit:
+            if TARGET_BEFORE in row.metadata and row.merge_commit:
+                before = row.metadata[TARGET_BEFORE]
                 move_left_behind_checkout(self._repository, target, before, row.merge_commit)
-            return self._completed(row, row.merge_commit)
+            return self._completed(row, row.merge_commit, head)
         candidate = merge_candidate(self._repository, head, tip)
         if isinstance(candidate, Conflict):
             paths = ", ".join(candidate.paths)
@@ -172,7 +190,7 @@ class WorkstreamPath:
         intent = {**row.metadata, TARGET_BEFORE: head}
         self._store.update("workstream", row.ws_id, merge_commit=commit, metadata=intent)
         lost = land_on_target(self._repository, target, candidate, commit)
-        return lost or self._completed(row, commit)
+        return lost or self._completed(row, commit, commit)
 
     def _judge(self, row: Any, spec: WorkstreamSpec, candidate: Candidate, tip: str) -> Verdict:
         """The gates' word on the merge."""
@@ -198,18 +216,16 @@ class WorkstreamPath:
             self._store.get("run", row.run_id).created_at,
         )
 
-    def _completed(self, row: Any, commit: str | None) -> Landed:
+    def _completed(self, row: Any, commit: str | None, head: str | None) -> Landed:
         with self._store.batch() as tx:
             tx.transition("workstream", row.ws_id, "completed", merge_commit=commit)
-            if commit is not None:
-                tx.update("run", row.run_id, head_commit=commit)
+            if head is not None:
+                tx.update("run", row.run_id, head_commit=head)
         self._delete_branch(row)
         return Landed(commit)
 
     def _delete_branch(self, row: Any) -> None:
-        tip = self._repository.branch_head(row.branch)
-        if tip is not None:
-            self._repository.delete_branch(row.branch, tip)
+        self._branches.delete(row)
 
     def _failed(self, ws_id: str, reason: str) -> NotLanded:
         self._session.progress.end_workstream(ws_id, reason, "validation_failed")

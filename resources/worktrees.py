@@ -10,14 +10,10 @@ decisions K4.
 import os
 import shutil
 import stat
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from resources.repository import IDENTITY, GitError, Repository
-from state.store import StateStore
 
 SANDBOX_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[gc]\n\tauto = 0\n"
 
@@ -34,13 +30,15 @@ class UnreadableError(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Sandbox:
     """One working tree: `path` holds the files, everything of ours lies beside it."""
 
     worker_id: str
     repository: Repository
     path: Path
+    _untouched: tuple[str, str] | None = field(default=None, init=False, repr=False)
+    """The tree and HEAD that are exactly there; None when a command may have run since."""
 
     @property
     def index(self) -> Path:
@@ -61,11 +59,38 @@ class Sandbox:
         return {"GIT_CEILING_DIRECTORIES": str(self.path.parent)}
 
     def reset(self, commit_or_tree: str, head: str) -> None:
-        """Make the files exactly those of a tree; `head` is what the sandbox's HEAD shows.
+        """Make the files exactly those of a tree, for a command that will run now.
 
-        Only files that differ are written. A working tree that a tool has broken beyond what git
-        can reset (unreadable folders, say) is replaced by a new one.
+        `head` is what the sandbox's HEAD shows. Only files that differ are written. A working tree
+        that a tool has broken beyond what git can reset (unreadable folders, say) is replaced by a
+        new one.
         """
+        self.prepare(commit_or_tree, head)
+        self._untouched = None
+
+    def prepare(self, commit_or_tree: str, head: str) -> None:
+        """Do the work of a `reset` ahead of time; no command may run before that reset.
+
+        The reset then has only the difference between the two trees left to do.
+        """
+        untouched, self._untouched = self._untouched, None
+        if untouched is None or not self._step(untouched, commit_or_tree, head):
+            self._start_over(commit_or_tree, head)
+        self._untouched = (commit_or_tree, head)
+
+    def _step(self, untouched: tuple[str, str], commit_or_tree: str, head: str) -> bool:
+        """From one exact state that nobody has touched to another; False when git cannot."""
+        if untouched == (commit_or_tree, head):
+            return True
+        try:
+            if untouched[0] != commit_or_tree:
+                self._read_tree(commit_or_tree)
+            self._show(head)
+        except (GitError, OSError):
+            return False
+        return True
+
+    def _start_over(self, commit_or_tree: str, head: str) -> None:
         _remove(self.path / ".git")
         _remove(self.new_objects)
         try:
@@ -75,13 +100,17 @@ class Sandbox:
             _remove(self.index)
             self.path.mkdir(parents=True)
             self._checkout(commit_or_tree)
-        self._make_git_dir(head)
+        self._make_git_dir()
+        self._show(head)
 
     def _checkout(self, commit_or_tree: str) -> None:
         if self.index.exists():
             _remove_what_git_overlooks(self.path)
             # The stat data in the index tells git which files a tool touched.
             self._git("clean", "-ffdxq")
+        self._read_tree(commit_or_tree)
+
+    def _read_tree(self, commit_or_tree: str) -> None:
         self._git("read-tree", "--reset", "-u", commit_or_tree)
         if (self.path / ".gitmodules").exists():
             self._empty_submodules()
@@ -99,7 +128,7 @@ class Sandbox:
         done = self.repository.on_objects(*args, index=self.index, work_tree=self.path)
         return done.stdout
 
-    def _make_git_dir(self, head: str) -> None:
+    def _make_git_dir(self) -> None:
         git_dir = self.path / ".git"
         for folder in ("objects/info", "refs/heads"):
             (git_dir / folder).mkdir(parents=True)
@@ -110,9 +139,12 @@ class Sandbox:
         extensions = control.partition("[extensions]")[2]
         identity = f"[user]\n\tname = {name}\n\temail = {mail}\n"
         (git_dir / "config").write_text(f"{SANDBOX_CONFIG}{identity}[extensions]{extensions}")
-        (git_dir / "HEAD").write_text(f"{head}\n")
+
+    def _show(self, head: str) -> None:
+        """What the sandbox's own git takes for HEAD and index."""
+        (self.path / ".git" / "HEAD").write_text(f"{head}\n")
         # With its time, by which git knows the files that changed in the instant of the checkout.
-        shutil.copy2(self.index, git_dir / "index")
+        shutil.copy2(self.index, self.path / ".git" / "index")
 
     def capture(self, max_bytes: int, max_files: int) -> str:
         """The tree of the files as they are now, written to `new_objects`.
@@ -190,65 +222,6 @@ class Sandbox:
                 source.replace(target)
         for source in sorted(self.new_objects.glob("pack/*"), key=lambda p: p.suffix == ".idx"):
             source.replace(self.repository.objects / "pack" / source.name)
-
-    def remove(self) -> None:
-        """Delete the sandbox's files."""
-        discard_sandbox(self.path.parent, self.worker_id)
-
-
-class SandboxPool:
-    """The sandboxes of one run in this process; each is used by one task at a time.
-
-    Thread-safe. Rows: `uet_workers` (machine `uet_worker`).
-    """
-
-    def __init__(self, store: StateStore, repository: Repository, home: Path, run_id: str) -> None:
-        self._store, self._repository, self._run_id = store, repository, run_id
-        self._home = home.resolve() / "worktrees"
-        self._idle: list[Sandbox] = []
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def lease(self, task_id: str | None) -> Iterator[Sandbox]:
-        """An idle sandbox, or a new one, for the duration of a block."""
-        sandbox = self.take()
-        self._store.transition("uet_worker", sandbox.worker_id, "BUSY", task_id=task_id)
-        try:
-            yield sandbox
-        finally:
-            self._store.transition("uet_worker", sandbox.worker_id, "IDLE", task_id=None)
-            self.put_back(sandbox)
-
-    def take(self) -> Sandbox:
-        """An idle sandbox, or a new one; the caller makes its row BUSY, and IDLE at the end."""
-        with self._lock:
-            sandbox = self._idle.pop() if self._idle else None
-        return sandbox or self._spawn()
-
-    def put_back(self, sandbox: Sandbox) -> None:
-        """Let others have a sandbox that is IDLE again."""
-        with self._lock:
-            self._idle.append(sandbox)
-
-    def _spawn(self) -> Sandbox:
-        repo = str(self._repository.root)
-        row = self._store.create("uet_worker", run_id=self._run_id, repo=repo)
-        path = self._home / row.worker_id
-        try:
-            path.mkdir(parents=True)
-        except OSError as error:
-            self._store.transition("uet_worker", row.worker_id, "TERMINATED", reason=str(error))
-            raise
-        self._store.transition("uet_worker", row.worker_id, "IDLE", path=str(path))
-        return Sandbox(row.worker_id, self._repository, path)
-
-    def close(self) -> None:
-        """End the idle sandboxes and delete their files."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for sandbox in idle:
-            self._store.transition("uet_worker", sandbox.worker_id, "TERMINATED")
-            sandbox.remove()
 
 
 def discard_sandbox(worktrees: Path, worker_id: str) -> None:

@@ -106,13 +106,22 @@ def newest_of_lineage(
 
 
 def unpassed_entry_gates(connection: Connection, task_id: str) -> list[str]:
-    """Entry gates of a task that are not passed; a re-run stands for its original (G2)."""
-    found = connection.execute(statements.ENTRY_GATES, {statements.KEY: task_id})
-    return [
-        gate
-        for gate in found.scalars()
-        if newest_of_lineage(connection, test_gates, "gate_id", gate)[1] != "PASSED"
-    ]
+    """Entry gates of a task that are not passed; a re-run stands for its original (G2).
+
+    An advisory gate only records and warns (G1): it holds nothing up.
+    """
+    found = connection.execute(statements.ENTRY_GATES, {statements.KEY: task_id}).scalars()
+    unpassed: list[str] = []
+    for gate in found.all():
+        newest, state = newest_of_lineage(connection, test_gates, "gate_id", gate)
+        if state != "PASSED" and _is_blocking(connection, newest):
+            unpassed.append(gate)
+    return unpassed
+
+
+def _is_blocking(connection: Connection, gate_id: str) -> bool:
+    query = select(test_gates.c.blocking).where(test_gates.c.gate_id == gate_id)
+    return bool(connection.execute(query).scalar_one())
 
 
 def _check_worker(connection: Connection, request: Request) -> None:

@@ -28,6 +28,19 @@ class Home:
         """The home in a folder; its own SQLite file unless a database is named."""
         return cls(root, database_url or f"sqlite:///{root / 'pipeline.db'}")
 
+    def create(self) -> None:
+        """Make the folder; a new one tells git that nothing in it belongs to a repository.
+
+        The usual home lies in the user's own checkout, and would be reported as untracked there.
+        A folder that holds something already is left as it is: it may be anything. Idempotent.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        if not any(self.root.iterdir()):
+            (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
+
     @property
     def worktrees(self) -> Path:
         """Sandboxes."""

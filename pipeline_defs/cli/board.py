@@ -192,8 +192,9 @@ class Board:
         if record.to_state != "FAILED" or row.blocking:
             return None  # what a blocking gate refuses shows as a quarantined patch or a failure
         name = task.name if task else stream.name if stream else row.name
-        text = f"advisory gate {row.name} failed: {record.reason}"
-        return self._line(record, name, text, bad=True)
+        row = self._store.get("test_gate", record.entity_id)  # ours is from before it ended
+        how = "deadline exceeded" if row.timed_out else f"exit code {row.exit_code}"
+        return self._line(record, name, f"advisory gate {row.name} failed: {how}", bad=True)
 
     def _patch(self, record: TransitionRecord) -> Line | None:
         if record.to_state not in ("committed", "quarantined"):

@@ -70,9 +70,10 @@ def dev(port: int | None, host: str) -> int:
 
     home = Home.find()
     check_home(home)
+    home.create()
     port = _port(host, port)
     url = f"http://{_url_host(host)}:{port}"
-    environment = _environment(home)
+    environment = prepared_environment(home)
     workspace = str(_workspace(Path(environment["DAGSTER_HOME"])))
     web = ["dagster_webserver", "-h", host, "-p", str(port), "-w", workspace]
     daemon = ["dagster._daemon", "run", "-w", workspace]
@@ -116,11 +117,16 @@ def _url_host(host: str) -> str:
     return f"[{reachable}]" if ":" in reachable else reachable
 
 
-def _environment(home: Home) -> dict[str, str]:
-    """What the children are told: absolute paths, for their current folders are their own."""
-    from pipeline_defs.dagster_home import prepare_dagster_home
+def prepared_environment(home: Home) -> dict[str, str]:
+    """Prepare Dagster's folder, and say what the children are told.
 
-    prepare_dagster_home(home)
+    Paths are absolute, for the children's current folders are their own.
+    """
+    from pipeline_defs.dagster_home import dagster_instance
+
+    # Makes Dagster's tables in a new home; webserver and daemon would race in doing so.
+    with dagster_instance(home):
+        pass
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "DAGSTER_DISABLE_TELEMETRY": "yes"}
     if plans := environment.get("PATCHLINE_PLANS"):
         environment["PATCHLINE_PLANS"] = str(Path(plans).absolute())

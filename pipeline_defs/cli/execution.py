@@ -19,7 +19,7 @@ from pipeline_defs.cli.progress import shown_progress
 from pipeline_defs.cli.run_lock import executing
 from pipeline_defs.cli.summary import print_summary
 from pipeline_defs.revisions import Revision
-from pipeline_defs.runs import RUN_TAG
+from pipeline_defs.runs import RUN_TAG, Launch
 from state.home import Home
 from state.machines import MACHINES
 from state.queries import run_summary
@@ -89,7 +89,13 @@ class StopRequests:
 
 
 def execute_and_report(
-    store: StateStore, home: Home, revision: Revision, row: Any, as_json: bool
+    store: StateStore,
+    home: Home,
+    revision: Revision,
+    row: Any,
+    *,
+    as_json: bool,
+    resumed: bool = False,
 ) -> int:
     """Execute a run until it ends or is stopped, then say how it stands.
 
@@ -99,6 +105,7 @@ def execute_and_report(
         revision: the plan revision that the run follows.
         row: the run, pending or running.
         as_json: print its document on stdout instead of a summary for people.
+        resumed: an earlier process may have left the run half-way.
 
     Returns:
         The exit code: 0 succeeded, 1 failed or canceled, 130 stopped from outside.
@@ -110,12 +117,19 @@ def execute_and_report(
     with stops.listening():
         what = "starts" if row.state == "pending" else "goes on"
         click.echo(f"Run {row.run_id} of plan {row.plan} {what} on {row.repo}.", err=True)
-        _execute(store, home, revision, row, stops, plain=as_json)
+        _execute(store, home, revision, row, stops, resumed=resumed, plain=as_json)
         return _report(store, home, row.run_id, stops, as_json=as_json)
 
 
 def _execute(
-    store: StateStore, home: Home, revision: Revision, row: Any, stops: StopRequests, *, plain: bool
+    store: StateStore,
+    home: Home,
+    revision: Revision,
+    row: Any,
+    stops: StopRequests,
+    *,
+    resumed: bool,
+    plain: bool,
 ) -> None:
     """Execute a run, showing its progress on stderr."""
     with (
@@ -124,11 +138,21 @@ def _execute(
     ):
         try:
             with _output_to(home.root / "logs" / f"{row.run_id}.log"):
+                if resumed and not _take_up(store, home, row.run_id):
+                    return
                 _execute_in_dagster(home, revision, row)
         except KeyboardInterrupt:
             pass  # told apart from an end of the run by its state, and by `stops`
         finally:
             stops.over = True
+
+
+def _take_up(store: StateStore, home: Home, run_id: str) -> bool:
+    """Whether there is still something to resume, now that nobody else can execute the run."""
+    if store.get("run", run_id).state in RUN_ENDED:
+        return False  # another process resumed it and ended it between our look and our lock
+    _end_dagster_runs(home, run_id)
+    return True
 
 
 def _execute_in_dagster(home: Home, revision: Revision, row: Any) -> None:
@@ -137,9 +161,11 @@ def _execute_in_dagster(home: Home, revision: Revision, row: Any) -> None:
     from pipeline_defs.dagster_privates import deferring_interrupts
     from pipeline_defs.launch import execute_run
 
+    # What the run began with, for somebody who runs it again from the UI.
+    launch = Launch(revision, repo=row.repo, target=row.target, base=row.base_commit)
     try:
         with deferring_interrupts():
-            execute_run(home, revision, row.run_id, row.max_concurrent)
+            execute_run(home, revision, row.run_id, row.max_concurrent, launch)
     except dg.DagsterExecutionInterruptedError as error:
         raise KeyboardInterrupt from error
 
@@ -188,10 +214,11 @@ def _report(store: StateStore, home: Home, run_id: str, stops: StopRequests, as_
     return INTERRUPTED if stopped else 1
 
 
-def end_dagster_runs(home: Home, run_id: str) -> None:
+def _end_dagster_runs(home: Home, run_id: str) -> None:
     """Tell Dagster the truth about runs of a process that died: they were canceled.
 
-    Only for a run that nobody executes. A killed process leaves its Dagster run STARTED for good.
+    Only for a run that nobody else can execute. A killed process leaves its Dagster run STARTED
+    for good.
     """
     import dagster as dg
 

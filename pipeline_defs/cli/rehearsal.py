@@ -29,7 +29,8 @@ def rehearse(
         PreflightError: the environment is not fit.
     """
     plan = loaded.plan
-    revision = unregistered(home, loaded)
+    # Not registered: the plan file itself stands for the copy that a run would make of it.
+    revision = Revision(plan, loaded.sha256, loaded.path, loaded.path)
     fit = check_environment(home, revision, repo, base, target)
     document = {
         "plan_id": plan.plan,
@@ -47,12 +48,6 @@ def rehearse(
     else:
         _print(document)
     return 0
-
-
-def unregistered(home: Home, loaded: LoadedPlan) -> Revision:
-    """The revision that a plan would have; nothing is written."""
-    path = home.plans / loaded.plan.plan / f"{loaded.sha256}.yaml"
-    return Revision(loaded.plan, loaded.sha256, path, loaded.path)
 
 
 def _workstream(plan: Plan, ws: Workstream) -> dict[str, Any]:

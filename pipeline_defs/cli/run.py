@@ -49,14 +49,16 @@ def run(
     Exit code 0 when the run succeeded, 1 when it failed or was canceled, 2 for a bad plan, 3 when
     the environment is not fit (nothing was started), 130 after Ctrl-C (`patchline resume` goes on).
     """
-    from pipeline_defs.cli.rehearsal import rehearse, unregistered
+    from pipeline_defs.cli.rehearsal import rehearse
     from pipeline_defs.plan.loader import load_plan
-    from pipeline_defs.preflight import check_home, check_tested
+    from pipeline_defs.plan.report import check_tested
+    from pipeline_defs.preflight import check_home
 
     loaded = load_plan(plan)
+    check_tested(loaded.plan, loaded.data, str(plan))
     home = Home.find()
-    check_tested(unregistered(home, loaded))
     check_home(home)
+    home.create()
     if dry_run:
         return rehearse(home, loaded, repo, target, base, max_concurrent, as_json)
 
@@ -69,7 +71,7 @@ def run(
     launch = Launch(revision, repo=repo, target=target, base=base)
     with StateStore.open(home.database_url, events=home.events) as store:
         row = open_run(store, home, launch, max_concurrent)
-        return execute_and_report(store, home, revision, row, as_json)
+        return execute_and_report(store, home, revision, row, as_json=as_json)
 
 
 @click.command()
@@ -106,10 +108,9 @@ def resume(run: str | None, as_json: bool) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(phase.document, encoding="utf-8")
         revision = open_revision(path, phase.source)
-        from pipeline_defs.cli.execution import end_dagster_runs, execute_and_report
+        from pipeline_defs.cli.execution import execute_and_report
 
-        end_dagster_runs(home, row.run_id)
-        return execute_and_report(store, home, revision, row, as_json)
+        return execute_and_report(store, home, revision, row, as_json=as_json, resumed=True)
 
 
 def _newest_open(store: "StateStore") -> Any:

@@ -104,7 +104,7 @@ def _landed(facts: Facts) -> Iterator[str]:
     run, entries = facts.run, facts.committed(landed=True)
     done = [row.slug for row in facts.streams.values() if row.state == "completed"]
     if not entries:
-        untouched = "Nothing landed" if run.head_commit is None else "No patch landed"
+        untouched = "No patch landed" if done else "Nothing landed"
         yield f"{untouched}: {run.target} in {run.repo} is as it was."
         return
     yield (

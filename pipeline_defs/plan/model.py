@@ -65,7 +65,10 @@ class Defaults(Spec):
 
 
 class Scoped(Spec):
-    """A part of a plan that may be limited to some files."""
+    """A part of a plan that may be limited to some files.
+
+    An empty list that is written down means no file; a key left out means: see further up.
+    """
 
     files_scope: tuple[Glob, ...] = ()
     files_create: tuple[Glob, ...] = ()
@@ -183,12 +186,15 @@ class Plan(Spec):
         Where nothing is said that is the whole repository, unless files to create are named: then
         those are all that the patch may touch.
         """
-        given = task.files_scope or workstream.files_scope
-        return given or (() if self.create_scope(workstream, task) else WHOLE_REPOSITORY)
+        for part in (task, workstream):
+            if "files_scope" in part.model_fields_set:
+                return part.files_scope
+        return () if task.files_create or workstream.files_create else WHOLE_REPOSITORY
 
     def create_scope(self, workstream: Workstream, task: Task) -> tuple[str, ...]:
         """Return the globs that a patch may only create in: the task's, else its workstream's."""
-        return task.files_create or workstream.files_create
+        given = "files_create" in task.model_fields_set
+        return task.files_create if given else workstream.files_create
 
     def resolve(self, workstream: Workstream, task: Task) -> ResolvedTask:
         """Apply the defaults to a task of this plan.

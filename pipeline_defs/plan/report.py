@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline_defs.plan.checking import UNREADABLE, closest
+from pipeline_defs.plan.checking import UNREADABLE
+from pipeline_defs.plan.commands import command_warnings
 from pipeline_defs.plan.findings import Finding, Loc
 from pipeline_defs.plan.graph import waves
 from pipeline_defs.plan.loader import Analysis, analyse, read_plan_bytes
 from pipeline_defs.plan.model import Plan
 from pipeline_defs.plan.scope import is_whole_repository, scope_conflicts, task_scope
-from state.errors import PlanError
+from state.errors import PlanError, PlanProblem
 
-PLACEHOLDERS = ("prompt", "files", "worktree", "feedback", "task", "attempt", "plan_dir")
+_ADD_GATE = "Name a gate in its `gates`, or in those of its workstream."
 
 
 def validate_file(path: Path | str) -> dict[str, Any]:
@@ -51,13 +52,41 @@ def untested_tasks(plan: Plan) -> list[str]:
     return [name for name, ws, task in plan.tasks() if not plan.exit_gates(ws, task)]
 
 
+def check_tested(plan: Plan, data: bytes, file: str) -> None:
+    """Refuse a plan with tasks whose patch no gate would judge (decisions G2).
+
+    Args:
+        plan: the plan.
+        data: the bytes it was read from; they are read again only to say where each task is.
+        file: the name that problems carry.
+
+    Raises:
+        PlanError: there are such tasks; carries one problem for each, in file order.
+    """
+    if untested_tasks(plan):
+        raise PlanError(untested_problems(plan, data, file))
+
+
+def untested_problems(plan: Plan, data: bytes, file: str) -> list[PlanProblem]:
+    """Say where each task is that no gate would test; arguments as `check_tested`."""
+    found, places = analyse(data, file), _places(plan)
+    return [
+        found.problem(
+            Finding(places[name], f"No gate would test the patch of `{name}`.", _ADD_GATE)
+        )
+        for name in untested_tasks(plan)
+    ]
+
+
 def warnings_of(plan: Plan, conflicts: list[list[str]]) -> list[Finding]:
     """Find what is allowed and yet worth saying about a good plan."""
     return [
         *_untested(plan),
         *_conflicting(plan, conflicts),
         *_unused(plan),
-        *_tools(plan),
+        *_without_scope(plan),
+        *_silence(plan),
+        *command_warnings(plan),
         *_skipped_dependents(plan),
         *_elsewhere(plan),
     ]
@@ -97,7 +126,7 @@ def _untested(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             places[name],
             f"No gate would test the patch of `{name}`; `run` refuses it.",
-            "Name a gate in its `gates`, or in those of its workstream.",
+            _ADD_GATE,
         )
     for name, ws, task in plan.tasks():
         gates = plan.exit_gates(ws, task)
@@ -148,7 +177,21 @@ def _unused(plan: Plan) -> Iterator[Finding]:
             yield Finding(("gates", gate), f"Nothing uses the gate `{gate}`.", at_key=True)
 
 
-def _tools(plan: Plan) -> Iterator[Finding]:
+def _without_scope(plan: Plan) -> Iterator[Finding]:
+    """Say which tasks may touch no file at all."""
+    for n, ws in enumerate(plan.workstreams):
+        for m, task in enumerate(ws.tasks):
+            if not task_scope(plan, ws, m):
+                own = "files_scope" in task.model_fields_set
+                loc: Loc = ("workstreams", n, *(("tasks", m) if own else ()), "files_scope")
+                yield Finding(
+                    loc,
+                    f"`{ws.id}/{task.id}` may touch no file: an empty `files_scope` allows none.",
+                    "Name files in it, or leave the key out.",
+                )
+
+
+def _silence(plan: Plan) -> Iterator[Finding]:
     for name, tool in plan.tools.items():
         timeout, silence = tool.timeout_sec, tool.silence_sec
         if timeout is not None and silence is not None and silence >= timeout:
@@ -157,17 +200,6 @@ def _tools(plan: Plan) -> Iterator[Finding]:
                 f"`{name}` is stopped after {timeout:g} s, before {silence:g} s of silence pass.",
                 "Make `silence_sec` shorter than `timeout_sec`.",
             )
-        for n, word in enumerate(tool.command):
-            yield from _mistyped_placeholder(("tools", name, "command", n), word)
-
-
-def _mistyped_placeholder(loc: Loc, word: str) -> Iterator[Finding]:
-    name = word[1:-1]
-    if word[:1] == "{" and word[-1:] == "}" and name.isidentifier() and name not in PLACEHOLDERS:
-        near = closest(name, PLACEHOLDERS)
-        if near is not None:
-            message = f"`{word}` is not a placeholder and reaches the tool as it is."
-            yield Finding(loc, message, f"Did you mean `{{{near}}}`?")
 
 
 def _skipped_dependents(plan: Plan) -> Iterator[Finding]:

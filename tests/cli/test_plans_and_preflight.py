@@ -58,6 +58,9 @@ def test_a_task_that_nothing_would_test_is_refused(shell: Shell) -> None:
     result = shell.run("run", shell.plan(workstreams=streams), "--json")
     assert result.code == 2
     assert "b/one" in result.error["message"]
+    assert result.error["file"] == str(shell.folder / "plan.yaml")
+    assert result.error["path"] == "workstreams[1].tasks[0]"
+    assert result.error["line"] > 1
     assert not shell.home.root.exists()
 
 

@@ -79,6 +79,9 @@ def test_a_run_lands_its_commits_and_says_so(shell: Shell) -> None:
     assert ended.code == 2
     assert "has ended" in ended.error["message"]
     assert shell.run("resume").code == 2
+    asked = {"repo": str(shell.repo), "target": "main", "base": first}
+    launched = dagster_runs(shell, "run.run_config['ops']['_start']['config']")
+    assert launched == [asked], "running it again from the UI works on the same"
     assert_nothing_is_left(shell)
 
 
@@ -153,10 +156,15 @@ def test_a_killed_run_is_taken_over_at_once_and_only_then(shell: Shell) -> None:
 
 def dagster_statuses(shell: Shell) -> Counter[str]:
     """How Dagster's runs of this home ended."""
+    return Counter(dagster_runs(shell, "run.status.value"))
+
+
+def dagster_runs(shell: Shell, expression: str) -> list[Any]:
+    """What an expression says of each of Dagster's runs of this home."""
     program = (
         "import dagster as dg, json\n"
         "with dg.DagsterInstance.get() as instance:\n"
-        "    print(json.dumps([run.status.value for run in instance.get_runs()]))\n"
+        f"    print(json.dumps([{expression} for run in instance.get_runs()]))\n"
     )
     done = subprocess.run(
         [PATCHLINE.with_name("python"), "-c", program],
@@ -165,7 +173,7 @@ def dagster_statuses(shell: Shell) -> Counter[str]:
         text=True,
         check=True,
     )
-    return Counter(json.loads(done.stdout))
+    return json.loads(done.stdout)
 
 
 TAKE_TERMINAL = (

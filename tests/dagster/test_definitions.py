@@ -102,7 +102,7 @@ def test_loading_writes_revisions_and_nothing_else(tmp_path: Path) -> None:
     write_plan(plans, plan("one"))
     load_definitions(Home.at(tmp_path / "home"), plans)
     written = {path.name for path in (tmp_path / "home").iterdir()}
-    assert written == {"plans"}
+    assert written == {".gitignore", "plans"}
 
 
 def test_the_plans_folder_is_found_from_anywhere(

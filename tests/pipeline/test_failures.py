@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from resources.progress import Progress
+from state.errors import StoreUnavailableError
 from state.queries import history
 from tests.pipeline.lab import Lab, lines, make_repository, stream, task
 
@@ -203,3 +205,22 @@ def test_the_next_attempt_is_told_what_went_wrong(lab: Lab) -> None:
     assert [row.exit_code for row in ran.attempts("tool/do")] == [5, 0]
     assert "no such luck" in ran.attempts("tool/do")[0].output
     assert all(row.attempts == 2 and row.retry_count == 1 for row in map(ran.task, ran.tasks))
+
+
+def test_trouble_right_after_the_claim_is_a_failed_attempt_like_any_other(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, calls = Progress.task_started, list[str]()
+
+    def busy_at_first(self: Progress, task_id: str) -> None:
+        calls.append(task_id)
+        if len(calls) == 1:
+            raise StoreUnavailableError("database is locked")
+        began(self, task_id)
+
+    monkeypatch.setattr(Progress, "task_started", busy_at_first)
+    ran = lab.run(stream("core", task("do", "echo x >> a.txt", max_retries=1)))
+    assert ran.state == "succeeded", ran.summary
+    first, second = ran.attempts("core/do")
+    assert (first.outcome, second.outcome) == ("retrying", "validating")
+    assert "database is locked" in first.reason

@@ -1,5 +1,6 @@
 """Gates judge exactly what lands, in the order they need each other."""
 
+from pipeline_defs.runs import Launch, open_run
 from tests.pipeline.lab import Lab, make_repository, stream, task
 
 
@@ -104,3 +105,60 @@ def test_a_workstream_whose_merge_does_not_pass_leaves_the_target_alone(lab: Lab
     (failed,) = [row for row in ran.summary["workstreams"] if row["state"] == "failed"]
     assert "gate apart failed" in failed["reason"]
     assert (lab.home.root / "archive" / f"{failed['ws_id']}.json").exists()
+
+
+def test_gates_are_told_about_the_task_they_judge(lab: Lab) -> None:
+    first = 'test "$PATCHLINE_ATTEMPT" = 2 || { echo x > a.txt; exit 9; }; echo new > src/new.txt'
+    words = ["{task}", "{attempt}", "{prompt}", "{feedback}", "{plan_dir}", "{files}"]
+    ran = lab.run(
+        stream(
+            "core",
+            task(
+                "do",
+                first,
+                prompt="Make it new",
+                files_scope=["src/**"],
+                max_retries=1,
+                gates=["told"],
+                entry_gates=["told"],
+            ),
+            gates=["told"],
+        ),
+        gates={"told": {"command": ["printf", "<%s>", *words]}},
+    )
+    assert ran.state == "succeeded", ran.summary
+    (entry,), (exit_,), (merge,) = (ran.gates(role=r) for r in ("entry", "exit", "workstream"))
+    start = f"<core/do><%s><Make it new><%s><{lab.folder}>"
+    assert entry.output == start % (1, "") + "<src/one.py><src/two.py>"
+    failed = f"Tool {ran.task('core/do').tool_id} failed: exit code 9"
+    assert exit_.output.startswith(start.split("%s")[0] + f"2><Make it new><{failed}")
+    assert exit_.output.endswith(f"<{lab.folder}><src/new.txt><src/one.py><src/two.py>")
+    assert merge.output == f"<core><><><><{lab.folder}>"
+
+
+def test_an_advisory_entry_gate_only_warns(lab: Lab) -> None:
+    ran = lab.run(
+        stream("core", task("do", "echo x >> a.txt", entry_gates=["advice", "clean"])),
+        gates={
+            "advice": {"command": ["false"], "blocking": False},
+            "clean": {"command": ["true"]},
+        },
+    )
+    assert ran.tasks == {"core/do": "completed"}
+    advice, clean = ran.gates(role="entry")
+    assert (advice.state, clean.state) == ("FAILED", "PASSED")
+
+
+def test_a_task_that_may_never_be_queued_is_cancelled_and_the_run_ends(lab: Lab) -> None:
+    make_repository(lab.repo)
+    revision = lab.register(stream("core", task("do", "echo x >> a.txt")))
+    run_id = open_run(lab.store, lab.home, Launch(revision)).run_id
+    (ws,) = lab.store.find("workstream", run_id=run_id)
+    (row,) = lab.store.find("task", workstream_id=ws.ws_id)
+    gate = lab.store.create("test_gate", gate_type="UNIT", command=["by-hand"], run_id=run_id)
+    lab.store.add_task_gate(row.task_id, gate.gate_id, "entry")
+    lab.store.transition("test_gate", gate.gate_id, "RUNNING")
+    lab.store.transition("test_gate", gate.gate_id, "FAILED", exit_code=1)
+    ran = lab.execute(revision, run_id)
+    assert (ran.state, ran.tasks) == ("failed", {"core/do": "cancelled"})
+    assert gate.gate_id in ran.task("core/do").reason

@@ -88,7 +88,7 @@ def test_a_checkout_with_converted_line_ends_moves_along_and_stays_clean(lab: La
     assert lab.git("status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("kind", ["linked worktree", "subfolder", "bare", "sha256"])
+@pytest.mark.parametrize("kind", ["linked worktree", "bare", "sha256"])
 def test_every_kind_of_repository_can_be_worked_on(lab: Lab, kind: str) -> None:
     make_repository(lab.repo, object_format="sha256" if kind == "sha256" else "sha1")
     repo = lab.repo
@@ -96,8 +96,6 @@ def test_every_kind_of_repository_can_be_worked_on(lab: Lab, kind: str) -> None:
         repo = lab.folder / "linked"
         lab.git("checkout", "-q", "-b", "elsewhere")
         lab.git("worktree", "add", "-q", str(repo), "main")
-    elif kind == "subfolder":
-        repo = lab.repo / "src"
     elif kind == "bare":
         repo = lab.folder / "bare.git"
         lab.git("clone", "-q", "--bare", ".", str(repo))
@@ -107,8 +105,7 @@ def test_every_kind_of_repository_can_be_worked_on(lab: Lab, kind: str) -> None:
     if kind == "bare":
         assert "more" not in lab.show("src/one.py")
         return
-    top = lab.repo if kind == "subfolder" else repo
-    assert (top / "src/one.py").read_text() == "x = 1\nmore\n"
+    assert (repo / "src/one.py").read_text() == "x = 1\nmore\n"
     assert git(repo, "status", "--porcelain") == ""
 
 

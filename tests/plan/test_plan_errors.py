@@ -284,3 +284,18 @@ def test_each_problem_is_one_line_for_people() -> None:
     assert str(caught.value.problems[0]) == (
         "plans/demo.yaml:2:1: Unknown key `bas`. Did you mean `base`?"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "replacement", "path"),
+    [
+        ("[ruff, check], env", "[1], env", "tools.fixer.command[0]"),
+        ("gates: [lint, unit]\n", "gates: [lint, unit]\n    tols: 1\n", "workstreams[0].tols"),
+    ],
+)
+def test_a_list_whose_only_item_is_wrong_is_not_called_empty(
+    text: str, replacement: str, path: str
+) -> None:
+    one_workstream = PLAN[: PLAN.index("  - id: web")]
+    found = problems(one_workstream.replace(text, replacement))
+    assert [one.path for one in found] == [path]

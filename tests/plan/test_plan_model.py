@@ -82,6 +82,16 @@ def test_a_task_that_only_names_files_to_create_may_change_no_other() -> None:
     assert (task.scope, task.create) == ((), ("docs/new.md",))
 
 
+def test_an_empty_scope_that_is_written_down_does_not_widen() -> None:
+    workstream = {"files_scope": ["src/**"], "files_create": ["docs/*"]}
+    assert resolve({"files_scope": []}, workstream).scope == ()
+    assert resolve({"files_scope": []}).scope == ()
+    assert resolve(workstream={"files_scope": []}).scope == ()
+    assert resolve({"files_create": []}, workstream).create == ()
+    assert resolve({"files_create": []}, {"files_create": ["docs/*"]}).scope == ()
+    assert resolve({"files_create": []}).scope == ("**",)
+
+
 def test_capabilities_add_up_and_the_tasks_variables_win() -> None:
     task = resolve(
         {"capabilities": ["gpu"], "env": {"A": "task"}},

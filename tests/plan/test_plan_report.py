@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline_defs.plan.loader import parse_plan
-from pipeline_defs.plan.report import untested_tasks, validate_file
+from pipeline_defs.plan.report import check_tested, untested_tasks, validate_file
+from state.errors import PlanError
 
 PLAN = """\
 plan: demo
@@ -102,6 +103,10 @@ def test_a_task_that_nothing_would_test_is_pointed_out(tmp_path: Path) -> None:
         ("tools:\n", "tools:\n  spare: {command: [x]}\n", 3, 3, "uses the tool `spare`"),
         ("src/web/**", "src/**", 7, 5, "`core` may change the same files as `web`"),
         ('"{files}"', '"{file}"', 3, 27, "`{file}` is not a placeholder"),
+        ('"{files}"', '"{nonsense}"', 3, 27, "`{nonsense}` is not a placeholder"),
+        ('"{files}"', '"--only={file}"', 3, 27, "`{file}` is not a placeholder"),
+        ("[ruff, check, .]", '[ruff, "{workspace}"]', 5, 26, "`{workspace}` is not a placeholder"),
+        ('["src/core/**"]', "[]", 8, 18, "`core/imports` may touch no file"),
         ("]}\ngates", "], silence_sec: 9, timeout_sec: 5}\ngates", 3, 52, "before 9 s of silence"),
         ("plan: demo\n", "plan: demo\ntarget: next\n", 2, 9, "lands on `next`"),
         ("command: [ruff, check, .]", "blocking: false, command: [x]", 11, 9, "are advisory"),
@@ -115,6 +120,62 @@ def test_what_is_allowed_but_odd_is_a_warning(
     warning = said["warnings"][0]
     assert message in warning["message"]
     assert (warning["line"], warning["column"]) == (line, column)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        """["{prompt}", "-m{task}", "{worktree}/x", "{attempt}", "{feedback}", "{plan_dir}/a"]""",
+        """[sh, -c, "echo ${HOME} {task} '{print $1}'"]""",
+        """[sh, -c, 'fix "$1" "$@"', sh, "{prompt}", "{files}"]""",
+        """[bash, fix.sh, -c, "{prompt}"]""",
+        """[git, reset, "@{upstream}"]""",
+        """[curl, -w, "%{http_code}"]""",
+        """[python, -c, "print(f'{name} is {value}')"]""",
+    ],
+)
+def test_braces_that_mean_what_they_say_are_no_warning(tmp_path: Path, command: str) -> None:
+    text = PLAN.replace('[ruff, "{files}"]', command).replace("[ruff, check, .]", command)
+    assert validate(tmp_path, text)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "column", "hint"),
+    [
+        ('[sh, -c, "ask {prompt}"]', 29, '"$PATCHLINE_PROMPT"'),
+        ('[bash, -euc, "echo {feedback}"]', 33, '"$PATCHLINE_FEEDBACK"'),
+        ('[env, A=b, /bin/bash, -o, pipefail, -c, "x {files}"]', 60, '"$@"'),
+    ],
+)
+def test_free_text_in_a_shells_program_is_pointed_out(
+    tmp_path: Path, command: str, column: int, hint: str
+) -> None:
+    said = validate(tmp_path, PLAN.replace('[ruff, "{files}"]', command))
+    assert said["errors"] == []
+    [warning] = said["warnings"]
+    assert (warning["line"], warning["column"]) == (3, column)
+    assert "shell reads" in warning["message"]
+    assert hint in warning["hint"]
+
+
+def test_a_gate_is_told_to_take_free_text_as_an_argument(tmp_path: Path) -> None:
+    text = PLAN.replace("[ruff, check, .]", '[sh, -c, "grep {prompt}"]')
+    [warning] = validate(tmp_path, text)["warnings"]
+    assert warning["line"] == 5
+    assert "PATCHLINE" not in warning["hint"]
+    assert '"$1"' in warning["hint"]
+
+
+def test_a_run_is_refused_with_the_place_of_every_untested_task() -> None:
+    text = PLAN.replace("tool: fixer}", "tool: fixer, gates: []}")
+    data = text.encode()
+    with pytest.raises(PlanError) as refused:
+        check_tested(parse_plan(data, "plan.yaml"), data, "plan.yaml")
+    assert [(one.file, one.line, one.column, one.path) for one in refused.value.problems] == [
+        ("plan.yaml", 11, 9, "workstreams[0].tasks[0]"),
+        ("plan.yaml", 16, 9, "workstreams[1].tasks[0]"),
+    ]
+    check_tested(parse_plan(PLAN.encode(), "plan.yaml"), PLAN.encode(), "plan.yaml")
 
 
 def test_a_scope_of_everything_is_named_as_such(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from resources.checkouts import checkout_of, in_the_way, local_changes, move_forward
-from resources.repository import GitError
+from resources.git_command import GitError
 from tests.resources.gitbox import GitBox, write
 
 

@@ -36,10 +36,18 @@ class Bench:
         self.sandbox = box.sandbox()
 
     def judge(self, names: list[str], **specs: GateSpec) -> Verdict:
+        return self.judge_for({"role": "workstream", "label": "core"}, names, **specs)
+
+    def judge_for(self, about: dict[str, Any], names: list[str], **specs: GateSpec) -> Verdict:
         head = self.box.head()
         tree = self.box.git("rev-parse", f"{head}^{{tree}}")
-        subject = Subject(tree, head, self.run_id, self.ws_id, "workstream", label="core")
-        return GateRunner(self.store, specs).judge(names, subject, self.sandbox, self.stop)
+        subject = Subject(tree, head, self.run_id, self.ws_id, **about)
+        runner = GateRunner(self.store, specs, plan_dir="/plans")
+        return runner.judge(names, subject, self.sandbox, self.stop)
+
+    def told(self) -> list[str]:
+        """What the newest gate printed, line by line."""
+        return self.store.find("test_gate")[-1].output.splitlines()
 
     def states(self) -> dict[str, str]:
         return {row.name: row.state for row in self.store.find("test_gate")}
@@ -117,3 +125,31 @@ def test_a_gate_runs_in_the_tree_it_judges_and_in_a_small_environment(
     (row,) = bench.store.find("test_gate")
     assert row.output.split() == ["a.txt", "b.txt", "gate", "more", "token=", "sh"]
     assert row.tree == bench.box.git("rev-parse", "main^{tree}")
+
+
+WORDS = ("{task}", "{attempt}", "{prompt}", "{feedback}", "{plan_dir}", "in {worktree}", "{files}")
+
+
+def test_a_gate_is_told_what_a_tool_is_told(bench: Bench) -> None:
+    show = GateSpec(command=("printf", "%s\\n", *WORDS))
+    about = {
+        "role": "exit",
+        "label": "core/do",
+        "prompt": "Tidy {files} up",
+        "feedback": "lint failed",
+        "attempt": 2,
+        "scope": ("b*", "a.txt"),
+    }
+    assert bench.judge_for(about, ["show"], show=show).passed
+    where = f"in {bench.sandbox.path}"
+    assert bench.told() == [
+        *("core/do", "2", "Tidy {files} up", "lint failed", "/plans", where),
+        *("a.txt", "b.txt"),
+    ]
+
+
+def test_a_gate_of_a_workstream_knows_of_no_task(bench: Bench) -> None:
+    show = GateSpec(command=("printf", "<%s>\\n", *WORDS))
+    assert bench.judge(["show"], show=show).passed
+    where = f"<in {bench.sandbox.path}>"
+    assert bench.told() == ["<core>", "<>", "<>", "<>", "</plans>", where]

@@ -1,14 +1,19 @@
 """Landing: candidates, merges, and a target that people use too."""
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from resources.checkouts import move_forward
+from resources.git_command import GitError
 from resources.landing import (
     Candidate,
     CheckoutBusy,
     FilesInTheWay,
+    IndexLocked,
     LandedTreeMismatch,
     Lost,
     land,
@@ -19,7 +24,8 @@ from resources.landing import (
     move_left_behind_checkout,
     patch_candidate,
 )
-from resources.repository import Conflict
+from resources.merging import Conflict
+from resources.repository_turn import RepositoryLocked, repository_turn
 from tests.resources.gitbox import GitBox, write
 
 DATE = "2026-01-01T00:00:00Z"
@@ -122,6 +128,108 @@ def test_a_checkout_that_shows_a_persons_work_is_no_left_behind_one(box: GitBox)
     write(box.path, {"a.txt": "mine\n"})
     move_left_behind_checkout(box.repository, "main", before, tip)
     assert (box.path / "a.txt").read_text() == "mine\n"
+
+
+def test_a_half_moved_checkout_of_another_process_is_waited_for(box: GitBox) -> None:
+    before, first = box.head(), box.commit({"a.txt": "first\n"})
+    second = box.commit({"b.txt": "second\n"}, on=first)
+    landed: list[object] = []
+
+    def land_second() -> None:
+        candidate = merge_candidate(box.repository, first, second)
+        assert isinstance(candidate, Candidate)
+        landed.append(land_on_target(box.repository, "main", candidate, second))
+
+    thread = threading.Thread(target=land_second)
+    with repository_turn(box.repository):
+        assert land(box.repository, "main", forward(box, first), first) is None
+        thread.start()
+        thread.join(0.5)
+        move_forward(box.repository, box.path, before, first)
+    thread.join(30)
+    assert landed == [None]
+    assert (box.head(), box.git("status", "--porcelain")) == (second, "")
+
+
+def test_who_keeps_the_repository_too_long_is_named(box: GitBox) -> None:
+    with (
+        repository_turn(box.repository),
+        pytest.raises(RepositoryLocked, match=r"patchline\.lock"),
+        repository_turn(box.repository, patience=0.05),
+    ):
+        pytest.fail("two have the turn")
+
+
+def test_a_persons_git_command_is_waited_for_before_the_target_moves(box: GitBox) -> None:
+    tip, lock = box.commit({"a.txt": "tip\n"}), box.path / ".git/index.lock"
+    lock.touch()
+    threading.Timer(0.4, lock.unlink).start()
+    assert land_on_target(box.repository, "main", forward(box, tip), tip) is None
+    assert box.git("status", "--porcelain") == ""
+
+
+def test_a_git_command_that_does_not_end_stops_the_landing(box: GitBox) -> None:
+    before, tip = box.head(), box.commit({"a.txt": "tip\n"})
+    (box.path / ".git/index.lock").touch()
+    hasty = replace(box.repository, lock_patience=0.0)
+    with pytest.raises(IndexLocked, match=r"index\.lock"):
+        land_on_target(hasty, "main", forward(box, tip), tip)
+    assert box.head() == before
+
+
+def test_a_checkout_that_cannot_be_moved_takes_its_branch_back(
+    box: GitBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, tip = box.head(), box.commit({"a.txt": "tip\n"})
+    stumble(monkeypatch, lambda: None)
+    with pytest.raises(GitError):
+        land_on_target(box.repository, "main", forward(box, tip), tip)
+    assert (box.head(), box.git("status", "--porcelain")) == (before, "")
+
+
+def test_a_branch_that_others_have_built_on_meanwhile_has_landed(
+    box: GitBox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tip = box.commit({"a.txt": "tip\n"})
+    later = box.commit({"b.txt": "later\n"}, on=tip)
+    stumble(monkeypatch, lambda: box.git("update-ref", "refs/heads/main", later))
+    assert land_on_target(box.repository, "main", forward(box, tip), tip) is None
+    assert box.head() == later
+    assert "could not be moved along" in caplog.text
+
+
+def stumble(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Git fails to move the checkout; something may happen right before."""
+
+    def fail(*_: object) -> None:
+        meanwhile()
+        raise GitError(("git", "read-tree"), 128, "no space left")
+
+    monkeypatch.setattr("resources.landing.move_forward", fail)
+
+
+def test_an_empty_checkout_of_a_target_without_a_commit_is_filled(box: GitBox) -> None:
+    tip = box.commit({"a.txt": "tip\n"})
+    box.git("checkout", "-q", "--orphan", "fresh")
+    box.git("rm", "-rfq", ".")
+    candidate = merge_candidate(box.repository, None, tip)
+    assert isinstance(candidate, Candidate)
+    write(box.path, {"a.txt": "mine\n"})
+    with pytest.raises(FilesInTheWay):
+        land_on_target(box.repository, "fresh", candidate, tip)
+    (box.path / "a.txt").unlink()
+    assert land_on_target(box.repository, "fresh", candidate, tip) is None
+    assert box.git("status", "--porcelain") == ""
+    assert (box.path / "a.txt").read_text() == "tip\n"
+
+
+def test_an_empty_checkout_that_a_dead_process_left_behind_is_filled(box: GitBox) -> None:
+    tip = box.commit({"a.txt": "tip\n"})
+    box.git("checkout", "-q", "--orphan", "fresh")
+    box.git("rm", "-rfq", ".")
+    assert box.repository.move_branch("fresh", tip, None)
+    move_left_behind_checkout(box.repository, "fresh", None, tip)
+    assert box.git("status", "--porcelain") == ""
 
 
 def test_no_plan_text_can_pose_as_a_trailer() -> None:

@@ -163,6 +163,14 @@ def test_entry_gates_must_have_passed_and_a_rerun_stands_for_its_original(world:
     assert store.transition("task", task, "queued").to_state == "queued"
 
 
+def test_an_advisory_entry_gate_holds_no_task_up(world: World) -> None:
+    store, task = world.store, world.make("task")
+    gate = world.make("test_gate", blocking=False)
+    store.add_task_gate(task, gate, "entry")
+    world.go("test_gate", gate, "RUNNING", "FAILED")
+    assert store.transition("task", task, "queued").to_state == "queued"
+
+
 def test_a_workstream_waits_and_a_skipped_one_satisfies_only_where_the_plan_says_so(
     world: World,
 ) -> None:

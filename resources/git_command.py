@@ -1,0 +1,97 @@
+"""Running one git command: its environment, its answer, and waiting for somebody else's lock."""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from state.errors import PatchlineError
+
+ZERO_CONFIG: Mapping[str, str] = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "LC_ALL": "C",
+}
+SWITCHES: tuple[str, ...] = (
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", f"core.attributesFile={os.devnull}"),
+    *("-c", f"core.excludesFile={os.devnull}"),
+    *("-c", "core.protectHFS=true"),
+    *("-c", "core.protectNTFS=true"),
+    *("-c", "core.quotePath=false"),
+    *("-c", "gc.auto=0"),
+    *("-c", "advice.addEmbeddedRepo=false"),
+)
+HELD_LOCK = re.compile(r"Unable to create '.*\.lock': File exists", re.DOTALL)
+"""What git says when another git command is at work: an index, a ref, the packed refs."""
+LONGEST_PAUSE = 0.5
+
+
+class GitError(PatchlineError):
+    """A git command ended in a way that its caller did not expect."""
+
+    code = "git_failed"
+
+    def __init__(self, argv: Sequence[str], exit_code: int, stderr: str) -> None:
+        self.argv, self.exit_code, self.stderr = tuple(argv), exit_code, stderr.strip()
+        super().__init__(
+            f"git {_command(argv)} failed with exit code {exit_code}: {self.stderr[-2000:]}"
+        )
+
+
+@cache
+def caller_environment() -> dict[str, str]:
+    """The caller's environment without anything that speaks to git, and without configuration."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | dict(ZERO_CONFIG)
+
+
+def run_git(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    stdin: bytes = b"",
+    expect: Sequence[int] = (0,),
+    patience: float = 0.0,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a git command to its end.
+
+    Args:
+        argv: the command, beginning with `git`.
+        env: its whole environment.
+        cwd: where it runs.
+        stdin: what it reads.
+        expect: exit codes that are answers.
+        patience: seconds to try again while another process holds a lock of git's; a command that
+            did not get its lock has changed nothing.
+
+    Raises:
+        GitError: any other exit code.
+    """
+    deadline, pause = time.monotonic() + patience, 0.02
+    while True:
+        done = subprocess.run(
+            argv, env=env, cwd=cwd, input=stdin, capture_output=True, start_new_session=True
+        )
+        if done.returncode in expect:
+            return done
+        stderr = done.stderr.decode("utf-8", "replace")
+        if not HELD_LOCK.search(stderr) or time.monotonic() + pause > deadline:
+            raise GitError(argv, done.returncode, stderr)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _command(argv: Sequence[str]) -> str:
+    """The git command among its arguments: what follows the `-c name=value` pairs."""
+    place = 1
+    while argv[place : place + 1] == ["-c"]:
+        place += 2
+    return argv[place] if place < len(argv) else argv[0]

@@ -1,0 +1,80 @@
+"""The sandboxes of one run: pooled, each used by one task at a time (decisions K4)."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from resources.repository import Repository
+from resources.worktrees import Sandbox, discard_sandbox
+from state.store import StateStore
+from state.transaction import Transaction
+
+
+class SandboxPool:
+    """The sandboxes of one run in this process; each is used by one task at a time.
+
+    Thread-safe. Rows: `uet_workers` (machine `uet_worker`).
+    """
+
+    def __init__(self, store: StateStore, repository: Repository, home: Path, run_id: str) -> None:
+        self._store, self._repository, self._run_id = store, repository, run_id
+        self._home = home.resolve() / "worktrees"
+        self._idle: list[Sandbox] = []
+        self._spawned: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lease(self, task_id: str | None) -> Iterator[Sandbox]:
+        """An idle sandbox, or a new one, for the duration of a block."""
+        sandbox = self.take()
+        try:
+            self._store.transition("uet_worker", sandbox.worker_id, "BUSY", task_id=task_id)
+            yield sandbox
+        finally:
+            with self._store.batch() as tx:
+                usable = self.make_idle(tx, sandbox)
+            if usable:
+                self.put_back(sandbox)
+
+    def take(self) -> Sandbox:
+        """An idle sandbox, or a new one; the caller makes its row BUSY, and IDLE at the end."""
+        with self._lock:
+            sandbox = self._idle.pop() if self._idle else None
+        return sandbox or self._spawn()
+
+    def make_idle(self, tx: Transaction, sandbox: Sandbox) -> bool:
+        """Make a sandbox's row IDLE; False when somebody has ended the sandbox (fencing)."""
+        state = tx.get("uet_worker", sandbox.worker_id).state
+        if state == "BUSY":
+            tx.transition("uet_worker", sandbox.worker_id, "IDLE", task_id=None)
+        return state in ("BUSY", "IDLE")
+
+    def put_back(self, sandbox: Sandbox) -> None:
+        """Let others have a sandbox that is IDLE again."""
+        with self._lock:
+            self._idle.append(sandbox)
+
+    def _spawn(self) -> Sandbox:
+        repo = str(self._repository.root)
+        with self._store.batch() as tx:
+            row = tx.create("uet_worker", run_id=self._run_id, repo=repo)
+            self._spawned.add(row.worker_id)
+        path = self._home / row.worker_id
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            self._store.transition("uet_worker", row.worker_id, "TERMINATED", reason=str(error))
+            raise
+        self._store.transition("uet_worker", row.worker_id, "IDLE", path=str(path))
+        return Sandbox(row.worker_id, self._repository, path)
+
+    def close(self) -> None:
+        """End every sandbox that this pool ever made, and delete its files."""
+        with self._lock:
+            self._idle.clear()
+            ours = sorted(self._spawned)
+        for row in self._store.find("uet_worker", worker_id=ours) if ours else ():
+            if row.state != "TERMINATED":
+                self._store.transition("uet_worker", row.worker_id, "TERMINATED")
+            discard_sandbox(self._home, row.worker_id)
