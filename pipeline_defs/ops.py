@@ -18,6 +18,7 @@ from pipeline_defs.revisions import Revision
 from pipeline_defs.runs import Launch, attach_run, find_run
 from resources.outcomes import Cancelled, Completed, Failed, Interrupted, Retry
 from resources.session import RunSession
+from resources.specs import RunSpec
 from resources.task_path import TaskPath
 from resources.workstream_path import Landed, WorkstreamPath
 from state.errors import PlanError, PreflightError
@@ -180,9 +181,11 @@ def finish_op(revision: Revision) -> dg.OpDefinition:
 
 
 def _session(context: dg.OpExecutionContext, revision: Revision) -> RunSession:
-    run = find_run(context.resources.state.store(), context.run)
-    spec = run_spec(revision.plan, revision.source.parent)
-    session: RunSession = context.resources.session.session(run, context.run_id, spec)
+    def describe() -> tuple[Any, RunSpec]:
+        run = find_run(context.resources.state.store(), context.run)
+        return run, run_spec(revision.plan, revision.source.parent)
+
+    session: RunSession = context.resources.session.session(context.run_id, describe)
     return session
 
 

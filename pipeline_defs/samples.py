@@ -15,7 +15,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from resources.commit_names import IDENTITY
+from resources.commit_objects import IDENTITY
 from resources.git_command import ZERO_CONFIG
 from resources.repository import OURS, Repository
 from state.home import Home

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from resources.branches import WorkstreamBranches
-from resources.effects import diff_text, effects_between, size_of
+from resources.effects import diff_text, examine
 from resources.gates import Subject
 from resources.landing import (
     Lost,
@@ -133,10 +133,10 @@ class Attempt:
         except UnreadableError as error:
             self._quarantine_unread(owner, Reason(error.code, str(error)))
         judged = claim.sandbox.judged
-        effects = effects_between(judged, base, tree)
+        effects, size = examine(judged, base, tree)
         if not effects:
             return None
-        size, diff = size_of(judged, base, tree), diff_text(judged, base, tree)
+        diff = diff_text(judged, base, tree)
         reasons = judge(effects, size, diff, Scope(spec.scope, spec.create), policy)
         patch = self._ledger.record(
             Artifact(base, tree, diff, effects, size, spec.tool_id), reasons, **owner

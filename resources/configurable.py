@@ -6,7 +6,7 @@ Source: design section 1, "Dagster resources".
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,16 +123,18 @@ class RunSessionResource(dg.ConfigurableResource[Any]):
                 with uninterrupted():
                     session.close()
 
-    def session(self, run: Any, dagster_run_id: str, spec: RunSpec) -> RunSession:
-        """The session of an SSOT run.
+    def session(
+        self, dagster_run_id: str, describe: Callable[[], tuple[Any, RunSpec]]
+    ) -> RunSession:
+        """The session of the SSOT run that a Dagster run executes; every op asks for it.
 
         Args:
-            run: its row.
-            dagster_run_id: the Dagster run that executes it.
-            spec: the plan it follows.
+            dagster_run_id: the Dagster run.
+            describe: the SSOT run's row and the plan it follows; asked once in a process.
         """
         with self._lock:
             if self._session is None:
+                run, spec = describe()
                 home = self.state.place()
                 self._session = RunSession(
                     store=self.state.store(),

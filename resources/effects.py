@@ -55,39 +55,36 @@ def printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def effects_between(repository: Repository, base: str, tree: str) -> tuple[Effect, ...]:
-    """The effects of going from commit or tree `base` to `tree`, renames found, in path order."""
-    done = repository.on_objects("diff-tree", "-r", "--raw", "-z", "-M", "--full-index", base, tree)
-    return tuple(_parse_raw(done.stdout))
-
-
-def _parse_raw(raw: bytes) -> Iterator[Effect]:
-    fields = iter(raw.decode("utf-8", "surrogateescape").split("\0"))
-    for head in fields:
-        if not head:
-            continue
-        old_mode, new_mode, old_blob, new_blob, status = head.removeprefix(":").split(" ")
-        path = next(fields)
-        old_path = None
-        if status[0] in "RC":
-            old_path, path = path, next(fields)
-        yield Effect(path, CHANGES[status[0]], old_path, old_mode, new_mode, old_blob, new_blob)
-
-
-def size_of(repository: Repository, base: str, tree: str) -> Size:
-    """Inserted and deleted lines and the binary paths between two trees."""
-    done = repository.on_objects("diff-tree", "-r", "--numstat", "-z", "--no-renames", base, tree)
+def examine(repository: Repository, base: str, tree: str) -> tuple[tuple[Effect, ...], Size]:
+    """Effects, in path order with renames found, and size of going from `base` to `tree`."""
+    done = repository.on_objects(
+        *("diff-tree", "-r", "--raw", "--numstat", "-z", "-M", "--full-index", base, tree)
+    )
+    fields = iter(done.stdout.decode("utf-8", "surrogateescape").split("\0"))
+    effects: list[Effect] = []
     insertions = deletions = 0
     binaries: list[str] = []
-    for entry in done.stdout.decode("utf-8", "surrogateescape").split("\0"):
-        if not entry:
-            continue
-        added, removed, path = entry.split("\t", 2)
-        if added == "-":
-            binaries.append(path)
-        else:
-            insertions, deletions = insertions + int(added), deletions + int(removed)
-    return Size(insertions, deletions, tuple(binaries))
+    for field in fields:
+        if field.startswith(":"):
+            effects.append(_effect(field, fields))
+        elif field:
+            added, removed, path = field.split("\t", 2)
+            if not path:  # a rename: its old and new path follow
+                _, path = next(fields), next(fields)
+            if added == "-":
+                binaries.append(path)
+            else:
+                insertions, deletions = insertions + int(added), deletions + int(removed)
+    return tuple(effects), Size(insertions, deletions, tuple(binaries))
+
+
+def _effect(head: str, fields: Iterator[str]) -> Effect:
+    old_mode, new_mode, old_blob, new_blob, status = head.removeprefix(":").split(" ")
+    path = next(fields)
+    old_path = None
+    if status[0] in "RC":
+        old_path, path = path, next(fields)
+    return Effect(path, CHANGES[status[0]], old_path, old_mode, new_mode, old_blob, new_blob)
 
 
 def diff_text(repository: Repository, base: str, tree: str) -> bytes:

@@ -19,7 +19,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without git we say so ou
 
 import git
 
-from resources.commit_names import IDENTITY, commit_name, stamp
+from resources.commit_objects import write_commit
 from resources.git_command import SWITCHES, GitError, caller_environment, run_git
 from state.errors import PreflightError
 
@@ -222,17 +222,9 @@ class Repository:
             message: the whole message, trailers included.
             date: ISO-8601 UTC time of author and committer; whole seconds count.
         """
-        author = stamp(date)
-        env = {f"GIT_{who}_NAME": IDENTITY[0] for who in ("AUTHOR", "COMMITTER")}
-        env |= {f"GIT_{who}_EMAIL": IDENTITY[1] for who in ("AUTHOR", "COMMITTER")}
-        env |= {f"GIT_{who}_DATE": author for who in ("AUTHOR", "COMMITTER")}
-        args = [*DURABLE, "commit-tree", tree, "-F", "-"]
-        for parent in parents:
-            args += ["-p", parent]
         text = message.encode("utf-8", "surrogateescape")
-        written = self.on_objects(*args, env=env, stdin=text).stdout.decode().strip()
-        if commit_name(tree, parents, text, author) == written:
-            self._trees[written] = tree  # its name proves its tree
+        written = write_commit(self.objects, tree, parents, text, date)
+        self._trees[written] = tree  # its name proves its tree
         return written
 
     def empty_tree(self) -> str:

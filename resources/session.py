@@ -63,6 +63,7 @@ class RunSession:
             interrupted,
             heartbeat_sec,
         )
+        self._workstream_ids: dict[str, str | None] = {}
         self.files_in_scope = lru_cache(maxsize=256)(self._files_in_scope)
 
     @property
@@ -88,8 +89,10 @@ class RunSession:
 
     def workstream_id(self, slug: str) -> str | None:
         """The row of a workstream of the plan; None when it is not part of this run."""
-        rows = self.store.find("workstream", run_id=self.run_id, slug=slug)
-        return rows[0].ws_id if rows else None
+        if slug not in self._workstream_ids:
+            rows = self.store.find("workstream", run_id=self.run_id, slug=slug)
+            self._workstream_ids[slug] = rows[0].ws_id if rows else None
+        return self._workstream_ids[slug]
 
     def task_id(self, workstream: str, slug: str) -> str | None:
         """The row that stands for a task of the plan now; None when it is not part of this run."""

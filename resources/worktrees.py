@@ -13,7 +13,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resources.repository import IDENTITY, GitError, Repository
+from resources.commit_objects import IDENTITY
+from resources.repository import GitError, Repository
 
 SANDBOX_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[gc]\n\tauto = 0\n"
 

@@ -112,6 +112,7 @@ def patchline(tasks: int, folder: Path) -> float:
 
     Its floor is `by_hand`: the tool, the gate and the calls of git that a task needs.
     """
+    from pipeline_defs.dagster_home import dagster_instance
     from pipeline_defs.launch import execute_run
     from pipeline_defs.plan.loader import load_plan
     from pipeline_defs.revisions import register
@@ -125,6 +126,8 @@ def patchline(tasks: int, folder: Path) -> float:
     plan.write_text(json.dumps(patchline_plan(tasks)))
     home = Home.at(folder / "home")
     revision = register(home, load_plan(plan))
+    with dagster_instance(home):  # its tables are made once for a home, like the others' here
+        pass
     started = time.perf_counter()
     with StateStore.open(home.database_url, events=home.events) as store:
         run = open_run(store, home, Launch(revision, repo=str(repo)))

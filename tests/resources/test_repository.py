@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.effects import effects_between
+from resources.effects import examine
 from resources.git_command import GitError
 from resources.merging import Conflict, Merged, merge
 from resources.repository import Repository
@@ -128,7 +128,7 @@ def test_a_repository_may_have_any_name(tmp_path: Path, name: str) -> None:
     sandbox = box.sandbox()
     sandbox.reset(box.head(), box.head())
     write(sandbox.path, {"a.txt": "more\n"})
-    effects = effects_between(sandbox.judged, box.head(), sandbox.capture(1000, 10))
+    effects, _ = examine(sandbox.judged, box.head(), sandbox.capture(1000, 10))
     assert [(effect.path, effect.change) for effect in effects] == [("a.txt", "modified")]
 
 
