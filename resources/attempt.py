@@ -63,7 +63,6 @@ class Attempt:
             return self._unchanged(claim, spec, result)
         patch, paths = captured
         sandbox.adopt_objects()
-        sandbox.prepare(patch.tree, patch.base)  # before the turn: nobody waits for it
         return self._land(claim, spec, patch, paths, workstream)
 
     def _run_tool(self, claim: Claim, spec: TaskSpec, base: str, feedback: str) -> ToolResult:

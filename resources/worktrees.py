@@ -10,7 +10,7 @@ decisions K4.
 import os
 import shutil
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from resources.commit_objects import IDENTITY
@@ -31,15 +31,13 @@ class UnreadableError(Exception):
         super().__init__(message)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class Sandbox:
     """One working tree: `path` holds the files, everything of ours lies beside it."""
 
     worker_id: str
     repository: Repository
     path: Path
-    _untouched: tuple[str, str] | None = field(default=None, init=False, repr=False)
-    """The tree and HEAD that are exactly there; None when a command may have run since."""
 
     @property
     def index(self) -> Path:
@@ -60,38 +58,12 @@ class Sandbox:
         return {"GIT_CEILING_DIRECTORIES": str(self.path.parent)}
 
     def reset(self, commit_or_tree: str, head: str) -> None:
-        """Make the files exactly those of a tree, for a command that will run now.
+        """Make the files exactly those of a tree.
 
         `head` is what the sandbox's HEAD shows. Only files that differ are written. A working tree
         that a tool has broken beyond what git can reset (unreadable folders, say) is replaced by a
         new one.
         """
-        self.prepare(commit_or_tree, head)
-        self._untouched = None
-
-    def prepare(self, commit_or_tree: str, head: str) -> None:
-        """Do the work of a `reset` ahead of time; no command may run before that reset.
-
-        The reset then has only the difference between the two trees left to do.
-        """
-        untouched, self._untouched = self._untouched, None
-        if untouched is None or not self._step(untouched, commit_or_tree, head):
-            self._start_over(commit_or_tree, head)
-        self._untouched = (commit_or_tree, head)
-
-    def _step(self, untouched: tuple[str, str], commit_or_tree: str, head: str) -> bool:
-        """From one exact state that nobody has touched to another; False when git cannot."""
-        if untouched == (commit_or_tree, head):
-            return True
-        try:
-            if untouched[0] != commit_or_tree:
-                self._read_tree(commit_or_tree)
-            self._show(head)
-        except (GitError, OSError):
-            return False
-        return True
-
-    def _start_over(self, commit_or_tree: str, head: str) -> None:
         _remove(self.path / ".git")
         _remove(self.new_objects)
         try:
@@ -101,17 +73,13 @@ class Sandbox:
             _remove(self.index)
             self.path.mkdir(parents=True)
             self._checkout(commit_or_tree)
-        self._make_git_dir()
-        self._show(head)
+        self._make_git_dir(head)
 
     def _checkout(self, commit_or_tree: str) -> None:
         if self.index.exists():
             _remove_what_git_overlooks(self.path)
             # The stat data in the index tells git which files a tool touched.
             self._git("clean", "-ffdxq")
-        self._read_tree(commit_or_tree)
-
-    def _read_tree(self, commit_or_tree: str) -> None:
         self._git("read-tree", "--reset", "-u", commit_or_tree)
         if (self.path / ".gitmodules").exists():
             self._empty_submodules()
@@ -129,7 +97,7 @@ class Sandbox:
         done = self.repository.on_objects(*args, index=self.index, work_tree=self.path)
         return done.stdout
 
-    def _make_git_dir(self) -> None:
+    def _make_git_dir(self, head: str) -> None:
         git_dir = self.path / ".git"
         for folder in ("objects/info", "refs/heads"):
             (git_dir / folder).mkdir(parents=True)
@@ -140,12 +108,9 @@ class Sandbox:
         extensions = control.partition("[extensions]")[2]
         identity = f"[user]\n\tname = {name}\n\temail = {mail}\n"
         (git_dir / "config").write_text(f"{SANDBOX_CONFIG}{identity}[extensions]{extensions}")
-
-    def _show(self, head: str) -> None:
-        """What the sandbox's own git takes for HEAD and index."""
-        (self.path / ".git" / "HEAD").write_text(f"{head}\n")
+        (git_dir / "HEAD").write_text(f"{head}\n")
         # With its time, by which git knows the files that changed in the instant of the checkout.
-        shutil.copy2(self.index, self.path / ".git" / "index")
+        shutil.copy2(self.index, git_dir / "index")
 
     def capture(self, max_bytes: int, max_files: int) -> str:
         """The tree of the files as they are now, written to `new_objects`.

@@ -194,62 +194,6 @@ def test_git_in_disguise_is_refused(sandbox: Sandbox, name: str) -> None:
     assert refused.value.code == "git_dir"
 
 
-def indices(sandbox: Sandbox) -> bytes:
-    """What our private index and the sandbox's own say about the files."""
-    own = (sandbox.path / ".git" / "index").read_bytes()
-    assert own == sandbox.index.read_bytes()
-    return own
-
-
-def test_a_prepared_sandbox_is_reset_to_another_tree_without_starting_over(
-    box: GitBox, sandbox: Sandbox
-) -> None:
-    other = box.commit({"a.txt": "other\n", "src/two.py": "y = 2\n", "b.txt": None})
-    tree = box.git("rev-parse", f"{other}^{{tree}}")
-    write(sandbox.path, {"a.txt": "a tool was here\n", "x.log": "x\n", ".git/config": "broken"})
-    sandbox.prepare(box.head(), box.head())
-    git_dir = (sandbox.path / ".git" / "config").stat().st_ino
-    sandbox.reset(tree, box.head())
-    assert (sandbox.path / ".git" / "config").stat().st_ino == git_dir, "it was not made again"
-    assert contents(sandbox) == {
-        ".gitignore": "*.log\n",
-        "a.txt": "other\n",
-        "src/one.py": "x = 1\n",
-        "src/two.py": "y = 2\n",
-    }
-    assert git(sandbox.path, "rev-parse", "HEAD") == box.head()
-    assert git(sandbox.path, "write-tree") == tree
-    assert git(sandbox.path, "diff", "--name-only") == ""
-    assert indices(sandbox)
-
-
-def test_a_reset_to_what_was_prepared_touches_no_file(box: GitBox, sandbox: Sandbox) -> None:
-    sandbox.prepare(box.head(), box.head())
-    before = {path: path.stat() for path in sandbox.path.rglob("*")}
-    sandbox.reset(box.head(), box.head())
-    assert {path: path.stat() for path in sandbox.path.rglob("*")} == before
-
-
-def test_after_a_reset_a_command_may_have_run_so_that_the_next_one_starts_over(
-    box: GitBox, sandbox: Sandbox
-) -> None:
-    sandbox.prepare(box.head(), box.head())
-    for _ in range(2):
-        sandbox.reset(box.head(), box.head())
-        write(sandbox.path, {"a.txt": "changed\n", "x.log": "x\n", ".git/config": "broken"})
-    sandbox.prepare(box.head(), box.head())
-    assert contents(sandbox) == FILES
-    assert git(sandbox.path, "status", "--porcelain") == ""
-
-
-def test_a_prepared_sandbox_that_has_vanished_is_made_again(box: GitBox, sandbox: Sandbox) -> None:
-    sandbox.prepare(box.head(), box.head())
-    discard_sandbox(sandbox.path.parent, sandbox.path.name)
-    other = box.commit({"a.txt": "other\n"})
-    sandbox.reset(other, other)
-    assert contents(sandbox) == {**FILES, "a.txt": "other\n"}
-
-
 def test_a_sandbox_that_somebody_has_ended_is_not_used_again(
     box: GitBox, store: StateStore
 ) -> None:
