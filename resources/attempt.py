@@ -58,7 +58,7 @@ class Attempt:
         base = self._branches.tip(workstream)
         sandbox.reset(base, base)
         result = self._run_tool(claim, spec, base, task.feedback or "")
-        captured = self._capture(claim, spec, base, task.workstream_id)
+        captured = self._capture(claim, spec, base, task.workstream_id, result)
         if captured is None:
             return self._unchanged(claim, spec, result)
         patch, paths = captured
@@ -86,20 +86,12 @@ class Attempt:
         )
         if result.outcome == "stopped":
             raise AttemptStopped
-        self._store.update(
-            "task_attempt",
-            claim.token,
-            base_commit=base,
-            uet_worker_id=sandbox.worker_id,
-            exit_code=result.exit_code,
-            output=result.output,
-            output_bytes=result.output_bytes,
-            seconds=result.seconds,
-        )
         if result.outcome != "succeeded":
+            self._store.update("task_attempt", claim.token, **_facts(claim, base, result))
+            tail = result.output[-FEEDBACK_TAIL:]
             raise AttemptFailed(
                 f"tool {spec.tool_id}: {result.reason}",
-                feedback=f"Tool {spec.tool_id} failed: {result.reason}\n{result.output[-8000:]}",
+                feedback=f"Tool {spec.tool_id} failed: {result.reason}\n{tail}",
                 retryable=result.retryable,
                 exit_code=result.exit_code,
                 timed_out=result.timed_out,
@@ -122,23 +114,25 @@ class Attempt:
     # -- 5: patch ----------------------------------------------------------------------------
 
     def _capture(
-        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str
+        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str, result: ToolResult
     ) -> tuple[Patch, frozenset[str]] | None:
         """The judged and accepted patch and its paths; None when nothing changed."""
-        policy = self._session.spec.policy
+        policy, facts = self._session.spec.policy, _facts(claim, base, result)
         owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
         try:
             tree = claim.sandbox.capture(INFLATED_BYTES, policy.max_files)
         except UnreadableError as error:
+            self._store.update("task_attempt", claim.token, **facts)
             self._quarantine_unread(owner, Reason(error.code, str(error)))
         judged = claim.sandbox.judged
         effects, size = examine(judged, base, tree)
         if not effects:
+            self._store.update("task_attempt", claim.token, **facts)
             return None
         diff = diff_text(judged, base, tree)
         reasons = judge(effects, size, diff, Scope(spec.scope, spec.create), policy)
         patch = self._ledger.record(
-            Artifact(base, tree, diff, effects, size, spec.tool_id), reasons, **owner
+            Artifact(base, tree, diff, effects, size, spec.tool_id), reasons, facts, **owner
         )
         if reasons:
             raise AttemptFailed(_refusal(reasons), feedback=_refusal_feedback(reasons))
@@ -239,6 +233,18 @@ class Attempt:
             "Patchline-Audit": audit_head,
         }
         return message_with_trailers(spec.title, trailers)
+
+
+def _facts(claim: Claim, base: str, result: ToolResult) -> dict[str, Any]:
+    """What the row of the attempt keeps of the tool's run."""
+    return {
+        "base_commit": base,
+        "uet_worker_id": claim.sandbox.worker_id,
+        "exit_code": result.exit_code,
+        "output": result.output,
+        "output_bytes": result.output_bytes,
+        "seconds": result.seconds,
+    }
 
 
 def _refusal(reasons: tuple[Reason, ...]) -> str:

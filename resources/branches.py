@@ -62,6 +62,12 @@ class WorkstreamBranches:
             f"{row.branch} is moved by somebody else again and again; leave it to the run"
         )
 
+    def create(self, row: Any) -> None:
+        """Make the branch of a workstream that is being opened; one that is there is put right."""
+        if self._repository.branch_head(row.branch) is None:
+            self._repository.move_branch(row.branch, self.tip(row), None)
+        self.head(row)
+
     def check(self, row: Any, tip: str) -> None:
         """Make sure that what would be merged is exactly what the ledger says is committed.
 

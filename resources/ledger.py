@@ -4,7 +4,7 @@ Transitions that have no side effect between them share a transaction.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,14 +54,19 @@ class PatchLedger:
         self,
         artifact: Artifact,
         reasons: Sequence[Reason],
+        attempt: Mapping[str, Any],
         *,
         task_id: str,
         workstream_id: str,
         token: str,
     ) -> Patch:
-        """Keep a patch and its verdict: accepted and queued, or quarantined with every reason."""
+        """Keep a patch and its verdict: accepted and queued, or quarantined with every reason.
+
+        `attempt` are columns of the attempt's row, kept in the same transaction.
+        """
         sha256 = hashlib.sha256(artifact.diff).hexdigest()
         with self._store.batch() as tx:
+            tx.update("task_attempt", token, **attempt)
             row = tx.create(
                 "patch",
                 task_id=task_id,

@@ -80,7 +80,7 @@ class WorkstreamPath:
                 return False
             branch = f"patchline/{self._session.run_id}/{row.slug}"
             self._store.update("workstream", ws_id, branch=branch, base_commit=base)
-            self._branches.head(self._store.get("workstream", ws_id))  # makes it
+            self._branches.create(self._store.get("workstream", ws_id))
             self._store.transition("workstream", ws_id, "ready")
         return True
 
