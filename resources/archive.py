@@ -35,4 +35,4 @@ def archive_workstream(store: StateStore, home: Path, ws_id: str, reason: str) -
 
 
 def _plain(row: Any) -> dict[str, Any]:
-    return dict(row._mapping)
+    return row._asdict()

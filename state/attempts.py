@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam
-
+from state import statements
+from state.connection import Connection
+from state.entities import KINDS
 from state.rules import Change, Request
-from state.schema import task_attempts
 
 if TYPE_CHECKING:
     from state.transaction import Transaction
 
-_BEGIN = task_attempts.insert()
-_END = task_attempts.update().where(task_attempts.c.attempt_id == bindparam("the_key"))
 ATTEMPT_PREFIX = "att_"
 
 
@@ -55,17 +53,18 @@ def apply(
         return
     if request.target == "running":
         values = {
+            **{name: default() for name, default in KINDS["task_attempt"].defaults.items()},
             "attempt_id": attempt.attempt_id,
             "task_id": request.entity_id,
             "number": attempt.number,
             "worker_id": attempt.worker_id,
             "started_at": change.at,
         }
-        connection.execute(_BEGIN, values)
+        connection.write(statements.BEGIN_ATTEMPT, values)
         return
     ended: dict[str, Any] = {"ended_at": change.at, "outcome": request.target}
     if change.reason is not None:
         ended["reason"] = change.reason
     if request.columns.get("exit_code") is not None:
         ended["exit_code"] = request.columns["exit_code"]
-    connection.execute(_END, {**ended, "the_key": attempt.attempt_id})
+    connection.write(statements.END_ATTEMPT, {**ended, statements.KEY: attempt.attempt_id})

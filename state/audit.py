@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
-
+from state import statements
+from state.canonical import as_stored
 from state.clock_and_ids import IdSource
+from state.connection import Connection
 from state.entities import storable
-from state.schema import runs, state_transitions, tasks, workstreams
+from state.schema import state_transitions
 
 EVENT_PREFIX = "evt_"
 _EVENT_NAMES = {"patch_ledger": "patch", "test_gate": "gate"}
@@ -103,8 +104,7 @@ class Contexts:
 
     def _task(self, connection: Connection, task_id: str) -> str | None:
         if task_id not in self._tasks:
-            query = select(tasks.c.workstream_id).where(tasks.c.task_id == task_id)
-            found = connection.execute(query).scalar()
+            found = connection.scalar(statements.WORKSTREAM_OF_TASK, {statements.KEY: task_id})
             if found is None:
                 return None
             self._tasks[task_id] = found
@@ -112,8 +112,7 @@ class Contexts:
 
     def _workstream(self, connection: Connection, ws_id: str) -> str | None:
         if ws_id not in self._workstreams:
-            query = select(workstreams.c.run_id).where(workstreams.c.ws_id == ws_id)
-            found = connection.execute(query).scalar()
+            found = connection.scalar(statements.RUN_OF_WORKSTREAM, {statements.KEY: ws_id})
             if found is None:
                 return None
             self._workstreams[ws_id] = found
@@ -121,8 +120,8 @@ class Contexts:
 
     def _run(self, connection: Connection, run_id: str) -> str | None:
         if run_id not in self._runs:
-            query = select(runs.c.phase_id).where(runs.c.run_id == run_id)
-            self._runs[run_id] = connection.execute(query).scalar()
+            found = connection.scalar(statements.PHASE_OF_RUN, {statements.KEY: run_id})
+            self._runs[run_id] = found
         return self._runs[run_id]
 
 
@@ -158,16 +157,14 @@ def write(
         "reason": entry.reason and storable(entry.reason),
         "severity": entry.severity,
         "operator": entry.operator and storable(entry.operator),
-        "metadata": dict(entry.metadata or {}),
+        "metadata": as_stored(entry.metadata) if entry.metadata else {},
         "run_id": context.run_id,
         "workstream_id": context.workstream_id,
         "phase_id": context.phase_id,
         "transitioned_at": entry.transitioned_at,
     }
-    result = connection.execute(_INSERT, values)
-    key = result.inserted_primary_key
-    assert key is not None
-    return TransitionRecord(transition_id=key[0], **values)
+    key: int = connection.scalar(_INSERT, values)
+    return TransitionRecord(transition_id=key, **values)
 
 
-_INSERT = state_transitions.insert()
+_INSERT = state_transitions.insert().returning(state_transitions.c.transition_id)

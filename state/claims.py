@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
+from state import statements
 from state.errors import OptimisticLockError, TaskAlreadyAssignedError
-from state.machines import MACHINES
-from state.schema import runs, tasks, workstreams
 
 if TYPE_CHECKING:
     from state.transaction import Transaction
@@ -61,31 +58,16 @@ def claim(
 
 def _holds_a_task(tx: Transaction, worker_id: str) -> bool:
     """A worker that recovered from silence is idle while its task still runs (decisions K2)."""
-    query = select(tasks.c.task_id).where(tasks.c.worker_id == worker_id).limit(1)
-    return tx.connection.execute(query).first() is not None
+    return tx.connection.first(statements.HELD_TASK, {statements.KEY: worker_id}) is not None
 
 
 def _queued(
     tx: Transaction, run_id: str | None, task_id: str | None, workstream_id: str | None
 ) -> list[Any]:
-    query = (
-        select(tasks.c.task_id, tasks.c.version, tasks.c.capabilities)
-        .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
-        .join(runs, runs.c.run_id == workstreams.c.run_id)
-        .where(
-            tasks.c.state == "queued",
-            runs.c.held.is_(False),
-            runs.c.state.not_in(sorted(MACHINES["run"].terminal)),
-        )
-        .order_by(workstreams.c.position, tasks.c.position, tasks.c.created_at, tasks.c.task_id)
-    )
-    if run_id is not None:
-        query = query.where(runs.c.run_id == run_id)
-    if task_id is not None:
-        query = query.where(tasks.c.task_id == task_id)
-    if workstream_id is not None:
-        query = query.where(tasks.c.workstream_id == workstream_id)
-    return list(tx.connection.execute(query).all())
+    wanted = {"run_id": run_id, "task_id": task_id, "workstream_id": workstream_id}
+    query = statements.queued_tasks(*(value is not None for value in wanted.values()))
+    values = {name: value for name, value in wanted.items() if value is not None}
+    return tx.connection.rows(query, values)
 
 
 def _take(tx: Transaction, worker_id: str, candidate: Any) -> Claim | None:

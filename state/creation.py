@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-
 from state.clock_and_ids import IdSource
+from state.connection import Connection
 from state.entities import Kind
 from state.errors import GuardNotSatisfied, InvalidTransitionError, StoreUsageError
 from state.facts import MANAGED
@@ -50,7 +49,10 @@ def complete(
     if kind.name in _WITH_CONTEXT:
         context = settings.contexts.find(connection, kind.name, values)
         values.update(workstream_id=context.workstream_id, run_id=context.run_id)
-    return values
+    return {
+        name: values[name] if name in values else default()
+        for name, default in kind.defaults.items()
+    }
 
 
 def _new_key(ids: IdSource, kind: Kind, values: Mapping[str, Any]) -> str:

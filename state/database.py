@@ -5,25 +5,27 @@ costs nothing while waiting; only processes meet inside SQLite's own busy handle
 """
 
 import fcntl
+import sqlite3
 import threading
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+import sqlalchemy as sa
+from sqlalchemy import Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
+from state.canonical import canonical_json
+from state.connection import Connection, Statements
 from state.errors import StoreUnavailableError, StoreUsageError
 from state.schema import METADATA
 
 BUSY_TIMEOUT_SEC = 30
-WRITE = {"patchline_begin": "BEGIN IMMEDIATE"}
-"""Execution options of a writing transaction: it takes SQLite's write lock at its beginning, so
-that it can never fail in the middle because another one got there first."""
-READ = {"patchline_begin": "BEGIN"}
+_BEGIN = {"patchline_begin": "BEGIN"}
+_BEGIN_WRITING = {"patchline_begin": "BEGIN IMMEDIATE"}
 
 
 class FairLock:
@@ -109,12 +111,103 @@ def sqlite_path(url: str) -> Path:
     return Path(parsed.database).absolute()
 
 
-def open_engine(path: Path) -> Engine:
-    """An engine on a SQLite file; a new file gets the schema, an old one is never altered.
+class SqliteDatabase:
+    """A SQLite file: one connection that writes, and as many that read as there are readers.
+
+    Args:
+        path: of the file; a new one gets the schema, an old one is never altered.
 
     Raises:
         StoreUnavailableError: the folder cannot be written, or the file is not one of ours.
     """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.engine = _open_engine(path)
+        self._statements = Statements(self.engine.dialect)
+        self._turn = FairLock()
+        self._writer: Connection | None = None
+        self._readers: deque[Connection] = deque()
+
+    @property
+    def writes_here(self) -> bool:
+        """Whether this thread is inside `writing`."""
+        return self._turn.owner == threading.get_ident()
+
+    @contextmanager
+    def writing(self, kept: Callable[[], None]) -> Generator[Connection]:
+        """One transaction: all of it is kept, or, when the block raises, none.
+
+        It takes SQLite's write lock at its beginning, so that it can never fail in the middle
+        because another one got there first. `kept` is called once it is kept, before any other
+        transaction of this object begins.
+
+        Raises:
+            StoreUnavailableError: the file cannot be written (locked, full, read-only).
+        """
+        with self._turn:
+            try:
+                if self._writer is None:
+                    self._writer = self._connect()
+                driver = self._writer.driver
+                driver.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._writer
+                    driver.execute("COMMIT")
+                    kept()
+                except BaseException:
+                    with suppress(sqlite3.Error):  # what went wrong is on its way already
+                        driver.rollback()
+                    raise
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.DatabaseError as error:
+                raise StoreUnavailableError(
+                    f"The database {self.path} cannot be written: {error}."
+                ) from error
+
+    @contextmanager
+    def looking(self) -> Generator[Connection]:
+        """A connection for single reads, each of which sees what is kept at that moment."""
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = self._connect()
+        try:
+            yield reader
+        finally:
+            self._readers.append(reader)
+
+    @contextmanager
+    def reading(self) -> Generator[sa.Connection]:
+        """A connection for several reads that see one and the same moment."""
+        with (
+            self.engine.connect().execution_options(**_BEGIN) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+        for one in (*self._readers, *([self._writer] if self._writer else ())):
+            one.driver.close()
+        self._readers.clear()
+        self._writer = None
+
+    def _connect(self) -> Connection:
+        driver = sqlite3.connect(
+            self.path,
+            timeout=BUSY_TIMEOUT_SEC,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        _on_connect(driver, None)
+        return Connection(driver, self._statements, sqlite3.IntegrityError)
+
+
+def _open_engine(path: Path) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -126,6 +219,7 @@ def open_engine(path: Path) -> Engine:
         URL.create("sqlite", database=str(path)),
         pool_size=8,
         max_overflow=56,
+        json_serializer=canonical_json,
         connect_args={"timeout": BUSY_TIMEOUT_SEC, "check_same_thread": False},
     )
     event.listen(engine, "connect", _on_connect)
@@ -155,7 +249,7 @@ def _on_connect(connection: Any, _: Any) -> None:
     cursor.close()
 
 
-def _on_begin(connection: Connection) -> None:
+def _on_begin(connection: sa.Connection) -> None:
     statement = connection.get_execution_options().get("patchline_begin")
     if statement is not None:
         connection.exec_driver_sql(statement)
@@ -170,7 +264,7 @@ def _prepare(engine: Engine, path: Path) -> None:
             return
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        with engine.connect().execution_options(**WRITE) as connection, connection.begin():
+        with engine.connect().execution_options(**_BEGIN_WRITING) as connection, connection.begin():
             METADATA.create_all(connection)
 
 

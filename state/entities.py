@@ -1,11 +1,12 @@
 """What kinds of rows the store keeps: the eight machines, and three kinds without states."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
+from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 
 from state import schema
 from state.clock_and_ids import parse_timestamp, timestamp
@@ -30,7 +31,8 @@ _ALWAYS_STORE_WRITTEN = frozenset({"state", "version", "updated_at"})
 class Kind:
     """One kind of row: its table, key and, for the eight with states, its machine.
 
-    `prefix` is what made-up ids begin with; empty when the caller must name the row.
+    `prefix` is what made-up ids begin with; empty when the caller must name the row. `defaults`
+    makes the value of every column that a new row is not given.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Kind:
     machine: StateMachine | None
     columns: frozenset[str]
     fixed: frozenset[str]
+    defaults: Mapping[str, Callable[[], Any]]
     immutable: bool = False
 
     def machine_of(self) -> StateMachine:
@@ -63,8 +66,18 @@ def _kind(name: str, table: Table, key: str, prefix: str, *, immutable: bool = F
         machine=MACHINES.get(name),
         columns=frozenset(table.c.keys()),
         fixed=fixed | _ALWAYS_STORE_WRITTEN | {key, "created_at"},
+        defaults={column.key: _default(column) for column in table.c},
         immutable=immutable,
     )
+
+
+def _default(column: Column[Any]) -> Callable[[], Any]:
+    default = column.default
+    if isinstance(default, CallableColumnDefault):
+        made = default.arg
+        return lambda: made(None)  # pyright: ignore[reportArgumentType]: the context is unused
+    value = default.arg if isinstance(default, ScalarElementColumnDefault) else None
+    return lambda: value
 
 
 KINDS: Mapping[str, Kind] = {

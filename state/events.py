@@ -6,11 +6,13 @@ file, the last complete line tells where to go on, and a file that tells nothing
 after any crash the file catches up with no gap and no duplicate, in the order of the rows.
 """
 
+import fcntl
 import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,11 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from state.audit import TransitionRecord
-from state.database import file_lock
 from state.schema import state_transitions
 
 _LOG = logging.getLogger(__name__)
 _PAGE = 1000
+_line = json.JSONEncoder(separators=(",", ":")).encode
 _TAIL = 1 << 16
 
 
@@ -39,15 +41,28 @@ class EventFile:
         self._engine = engine
         self._lock_path = path.with_name(path.name + ".lock")
         self._guard = threading.Lock()
+        self._pending: list[Sequence[TransitionRecord]] = []
+        self._file: int | None = None
+        self._lock: int | None = None
+        self._inode = 0
 
-    def publish(self, records: Sequence[TransitionRecord]) -> None:
-        """Append rows that were just committed, and what other writers have left.
+    def enqueue(self, records: Sequence[TransitionRecord]) -> None:
+        """Note rows that were just committed, in the order of their commits."""
+        if records:
+            self._pending.append(records)
 
+    def publish(self) -> None:
+        """Append the rows that were noted, and what other writers have left.
+
+        When it returns the caller's rows are in the file, written by itself or by another thread.
         The rows are in the table already, so a file that cannot be written is no reason to fail
         the change: it is logged, and the next change or `catch_up` brings the file up to date.
         """
         try:
-            self._project(records)
+            with self._guard:
+                if self._pending:
+                    waiting, self._pending = self._pending, []
+                    self._project([record for records in waiting for record in records])
         except (OSError, SQLAlchemyError) as error:
             _LOG.error("The event file %s lags behind: %s. It catches up later.", self.path, error)
 
@@ -57,7 +72,8 @@ class EventFile:
         Raises:
             OSError: the file cannot be written.
         """
-        self._project(())
+        with self._guard:
+            self._project(())
 
     def rebuild(self) -> None:
         """Write the whole file anew from the table, in one step.
@@ -65,24 +81,54 @@ class EventFile:
         Raises:
             OSError: the folder cannot be written.
         """
-        with self._guard, file_lock(self._lock_path) as lock:
+        with self._guard, self._turn() as lock:
             self._rewrite(lock)
 
+    def close(self) -> None:
+        """Let go of the files."""
+        with self._guard:
+            for file in (self._file, self._lock):
+                if file is not None:
+                    os.close(file)
+            self._file = self._lock = None
+
+    @contextmanager
+    def _turn(self) -> Generator[int]:
+        """The turn among processes; gives the lock file, which keeps the cursor."""
+        if self._lock is None:
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield self._lock
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _opened(self) -> tuple[int, int]:
+        """The event file and its size; opened again when it was replaced or removed."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            found = None
+        if self._file is not None and (found is None or found.st_ino != self._inode):
+            os.close(self._file)
+            self._file = None
+        if self._file is None or found is None:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            found = os.fstat(self._file)
+            self._inode = found.st_ino
+        return self._file, found.st_size
+
     def _project(self, records: Sequence[TransitionRecord]) -> None:
-        with self._guard, file_lock(self._lock_path) as lock:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                size = os.fstat(file).st_size
-                cursor = _remembered(lock, size) if records else None
-                if cursor is None:
-                    cursor = self._from_last_line(file, size)
-                if cursor is None:
-                    self._set_aside()
-                    self._rewrite(lock)
-                else:
-                    self._append(lock, file, cursor, records)
-            finally:
-                os.close(file)
+        with self._turn() as lock:
+            file, size = self._opened()
+            cursor = _remembered(lock, size) if records else None
+            if cursor is None:
+                cursor = self._from_last_line(file, size)
+            if cursor is None:
+                self._set_aside()
+                self._rewrite(lock)
+            else:
+                self._append(lock, file, cursor, records)
 
     def _append(
         self, lock: int, file: int, cursor: int, records: Sequence[TransitionRecord]
@@ -171,13 +217,10 @@ def _copy(connection: Connection, file: int, cursor: int) -> int:
 
 
 def _write_lines(file: int, records: Sequence[TransitionRecord]) -> None:
-    data = b"".join(
-        json.dumps(one.as_event(), separators=(",", ":")).encode() + b"\n" for one in records
-    )
+    data = "".join([_line(one.as_event()) + "\n" for one in records]).encode()
     while data:
         data = data[os.write(file, data) :]
 
 
 def _remember(lock: int, size: int, cursor: int) -> None:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, b"%d %d" % (size, cursor), 0)
+    os.pwrite(lock, b"%020d %020d" % (size, cursor), 0)

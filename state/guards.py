@@ -3,20 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Table
 
 from state import statements
+from state.connection import Connection
 from state.entities import Kind
 from state.errors import StaleTokenError, StoreUsageError
 from state.facts import NEEDS
 from state.rules import Request
-from state.schema import (
-    runs,
-    tasks,
-    test_gates,
-    workstream_dependencies,
-    workstreams,
-)
+from state.schema import tasks, test_gates, workers
 
 _NEEDS_DEPENDENCIES = frozenset(
     {
@@ -61,27 +56,20 @@ def unmet_dependencies(connection: Connection, entity_type: str, entity_id: str)
 
 
 def _unmet_tasks(connection: Connection, task_id: str) -> list[str]:
-    query = statements.TASK_DEPENDENCIES
+    needs = connection.rows(statements.TASK_DEPENDENCIES, {statements.KEY: task_id})
     return [
         wanted
-        for wanted, state in connection.execute(query, {statements.KEY: task_id}).all()
+        for wanted, state in needs
         if state != "completed"
         and newest_of_lineage(connection, tasks, "task_id", wanted)[1] != "completed"
     ]
 
 
 def _unmet_workstreams(connection: Connection, ws_id: str) -> list[str]:
-    link = workstream_dependencies
-    query = (
-        select(link.c.depends_on, workstreams.c.state, runs.c["metadata"])
-        .join(workstreams, workstreams.c.ws_id == link.c.depends_on)
-        .join(runs, runs.c.run_id == workstreams.c.run_id)
-        .where(link.c.ws_id == ws_id)
-        .order_by(link.c.depends_on)
-    )
+    needs = connection.rows(statements.WORKSTREAM_DEPENDENCIES, {statements.KEY: ws_id})
     return [
         wanted
-        for wanted, state, about in connection.execute(query).all()
+        for wanted, state, about in needs
         if state != "completed"
         and not (state == "skipped" and bool(about.get("skipped_satisfies")))
     ]
@@ -91,18 +79,12 @@ def newest_of_lineage(
     connection: Connection, table: Table, key: str, entity_id: str
 ) -> tuple[str, str]:
     """Id and state of the newest row made to retry this one; itself when there is none."""
-    columns = table.c
-    state = connection.execute(select(columns.state).where(columns[key] == entity_id)).scalar_one()
+    state = connection.scalar(statements.state_of(table, key), {statements.KEY: entity_id})
     while True:
-        successor = connection.execute(
-            select(columns[key], columns.state)
-            .where(columns.retry_of == entity_id)
-            .order_by(columns.created_at.desc(), columns[key].desc())
-            .limit(1)
-        ).first()
-        if successor is None:
+        successor = connection.rows(statements.successor(table, key), {statements.KEY: entity_id})
+        if not successor:
             return entity_id, state
-        entity_id, state = successor
+        entity_id, state = successor[0]
 
 
 def unpassed_entry_gates(connection: Connection, task_id: str) -> list[str]:
@@ -110,9 +92,8 @@ def unpassed_entry_gates(connection: Connection, task_id: str) -> list[str]:
 
     An advisory gate only records and warns (G1): it holds nothing up.
     """
-    found = connection.execute(statements.ENTRY_GATES, {statements.KEY: task_id}).scalars()
     unpassed: list[str] = []
-    for gate in found.all():
+    for (gate,) in connection.rows(statements.ENTRY_GATES, {statements.KEY: task_id}):
         newest, state = newest_of_lineage(connection, test_gates, "gate_id", gate)
         if state != "PASSED" and _is_blocking(connection, newest):
             unpassed.append(gate)
@@ -120,14 +101,14 @@ def unpassed_entry_gates(connection: Connection, task_id: str) -> list[str]:
 
 
 def _is_blocking(connection: Connection, gate_id: str) -> bool:
-    query = select(test_gates.c.blocking).where(test_gates.c.gate_id == gate_id)
-    return bool(connection.execute(query).scalar_one())
+    return bool(connection.scalar(statements.IS_BLOCKING, {statements.KEY: gate_id}))
 
 
 def _check_worker(connection: Connection, request: Request) -> None:
     (column,) = NEEDS["task"]["running"]
     worker_id = request.columns[column]
-    state = connection.execute(statements.WORKER_STATE, {statements.KEY: worker_id}).scalar()
+    query = statements.state_of(workers, "worker_id")
+    state = connection.scalar(query, {statements.KEY: worker_id})
     if state in _GONE:
         raise request.refuse(column, f"the worker {worker_id} is {state}")
 
@@ -153,8 +134,7 @@ def _live_token(connection: Connection, kind: Kind, row: Mapping[str, Any]) -> s
         raise StoreUsageError(f"A {kind.name} belongs to no task, so it takes no token.")
     if row["task_id"] is None:
         return row.get("attempt_id")
-    query = select(tasks.c.token).where(tasks.c.task_id == row["task_id"])
-    live = connection.execute(query).scalar()
+    live = connection.scalar(statements.LIVE_TOKEN, {statements.KEY: row["task_id"]})
     own = row.get("attempt_id")
     # The row of an earlier attempt is closed to the live one too: each attempt has its own rows.
     return live if own is None or own == live else None

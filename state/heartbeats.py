@@ -1,10 +1,9 @@
 """Heartbeats: the only sign of life of a worker; written often, so never audited (decisions K1)."""
 
-from state import guards
+from state import guards, statements
+from state.connection import as_dict
 from state.entities import kind_of
 from state.errors import StaleTokenError, TerminalStateViolation
-from state.reads import as_dict
-from state.schema import workers
 from state.transaction import Transaction
 
 
@@ -23,6 +22,5 @@ def beat(tx: Transaction, worker_id: str, token: str | None) -> None:
         raise TerminalStateViolation("worker", worker_id, row.state, "alive", ())
     if token is not None:
         guards.check_token(tx.connection, kind_of("worker"), worker_id, as_dict(row), token)
-    tx.connection.execute(
-        workers.update().where(workers.c.worker_id == worker_id).values(heartbeat_at=tx.now())
-    )
+    beat_at = {"heartbeat_at": tx.now(), statements.KEY: worker_id}
+    tx.connection.write(statements.BEAT, beat_at)

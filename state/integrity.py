@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
-from sqlalchemy.exc import IntegrityError
-
+from state import statements
+from state.connection import Connection
 from state.entities import Kind
 from state.errors import (
     EntityExistsError,
@@ -27,7 +26,7 @@ def explain(
     kind: Kind,
     values: Mapping[str, Any],
     aim: str,
-    error: IntegrityError,
+    error: Exception,
 ) -> PatchlineError:
     """The error of ours that a refused write amounts to.
 
@@ -39,7 +38,7 @@ def explain(
         error: the database's.
     """
     key = str(values[kind.key])
-    said = str(error.orig)
+    said = str(error)
     if found := _CHECK.search(said):
         name = found.group(1)
         if order := _ORDER.search(name):
@@ -58,7 +57,8 @@ def explain(
             parent = reference.column
             if wanted is None:
                 continue
-            if connection.execute(select(parent).where(parent == wanted)).first() is None:
+            query = statements.present(parent.table, parent.name)
+            if connection.first(query, {statements.KEY: wanted}) is None:
                 return EntityNotFoundError(_singular(parent.table.name), str(wanted))
     return GuardNotSatisfied(kind.name, key, aim, (said,), "the database refused the row")
 

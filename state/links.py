@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Table
 
-from state import reads
+from state import reads, statements
+from state.connection import Connection
 from state.entities import Kind, kind_of
 from state.errors import StoreUsageError
 from state.schema import task_dependencies, task_gates, workstream_dependencies
@@ -35,6 +36,6 @@ def add_task_gate(connection: Connection, task_id: str, gate_id: str, role: str)
 
 
 def _insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    conditions = [table.c[name] == value for name, value in values.items()]
-    if connection.execute(select(table).where(*conditions)).first() is None:
-        connection.execute(table.insert(), values)
+    wanted = {f"want_{name}": value for name, value in values.items()}
+    if connection.first(statements.link(table), wanted) is None:
+        connection.write(statements.new_link(table), values)

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from state.audit import TransitionRecord
+from state.connection import Row
 from state.entities import kind_of
 from state.errors import EntityNotFoundError, StoreUsageError
-from state.reads import AnyRow
 from state.schema import patch_ledger_entries, runs, state_transitions, tasks, workstreams
 from state.store import StateStore
 
@@ -57,7 +57,7 @@ def run_summary(store: StateStore, run_id: str | None = None) -> dict[str, Any]:
     }
 
 
-def _find_run(connection: Connection, run_id: str | None) -> AnyRow:
+def _find_run(connection: Connection, run_id: str | None) -> Row:
     query = select(runs)
     if run_id is not None:
         query = query.where(runs.c.run_id == run_id)
@@ -68,14 +68,14 @@ def _find_run(connection: Connection, run_id: str | None) -> AnyRow:
     return row
 
 
-def _of_run(connection: Connection, table: Table, run_id: str) -> list[AnyRow]:
+def _of_run(connection: Connection, table: Table, run_id: str) -> list[Row]:
     order = [table.c[name] for name in ("position", "created_at") if name in table.c]
     query = select(table).where(table.c.run_id == run_id)
     key = next(iter(table.primary_key.columns))
     return list(connection.execute(query.order_by(*order, key)).all())
 
 
-def _tasks_of_run(connection: Connection, run_id: str) -> list[AnyRow]:
+def _tasks_of_run(connection: Connection, run_id: str) -> list[Row]:
     query = (
         select(tasks)
         .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
@@ -92,14 +92,14 @@ def _tasks_of_run(connection: Connection, run_id: str) -> list[AnyRow]:
     return list(connection.execute(query).all())
 
 
-def _lineage_order(rows: Sequence[AnyRow]) -> list[AnyRow]:
+def _lineage_order(rows: Sequence[Row]) -> list[Row]:
     """Originals in their order, each followed by what was made to retry it."""
     known = {row.task_id for row in rows}
-    successors: dict[str, list[AnyRow]] = {}
+    successors: dict[str, list[Row]] = {}
     for row in rows:
         if row.retry_of in known:
             successors.setdefault(row.retry_of, []).append(row)
-    ordered: list[AnyRow] = []
+    ordered: list[Row] = []
     waiting = [row for row in reversed(rows) if row.retry_of not in known]
     while waiting:
         row = waiting.pop()
@@ -108,7 +108,7 @@ def _lineage_order(rows: Sequence[AnyRow]) -> list[AnyRow]:
     return ordered
 
 
-def _workstream(row: AnyRow) -> dict[str, Any]:
+def _workstream(row: Row) -> dict[str, Any]:
     return {
         "ws_id": row.ws_id,
         "id": row.slug or row.ws_id,
@@ -118,7 +118,7 @@ def _workstream(row: AnyRow) -> dict[str, Any]:
     }
 
 
-def _task(row: AnyRow, workstream: str) -> dict[str, Any]:
+def _task(row: Row, workstream: str) -> dict[str, Any]:
     return {
         "task_id": row.task_id,
         "id": f"{workstream}/{row.slug or row.task_id}",
@@ -128,7 +128,7 @@ def _task(row: AnyRow, workstream: str) -> dict[str, Any]:
     }
 
 
-def _patch(row: AnyRow) -> dict[str, Any]:
+def _patch(row: Row) -> dict[str, Any]:
     return {
         "ledger_id": row.ledger_id,
         "task_id": row.task_id,

@@ -3,27 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
-
 from state import statements
+from state.connection import Connection, Row
 from state.entities import Kind, clean
 from state.errors import EntityNotFoundError
 
-AnyRow = Row[*tuple[Any, ...]]
 
-
-def as_dict(row: AnyRow) -> dict[str, Any]:
-    """A row as a plain dictionary by column name."""
-    return {str(name): value for name, value in row._mapping.items()}  # pyright: ignore[reportPrivateUsage]
-
-
-def fetch(connection: Connection, kind: Kind, entity_id: str) -> AnyRow:
+def fetch(connection: Connection, kind: Kind, entity_id: str) -> Row:
     """The row with that key.
 
     Raises:
         EntityNotFoundError: there is none.
     """
-    row = connection.execute(statements.by_key(kind.name), {statements.KEY: entity_id}).first()
+    row = connection.first(statements.by_key(kind.name), {statements.KEY: entity_id})
     if row is None:
         raise EntityNotFoundError(kind.name, entity_id)
     return row
@@ -31,21 +23,23 @@ def fetch(connection: Connection, kind: Kind, entity_id: str) -> AnyRow:
 
 def search(
     connection: Connection, kind: Kind, filters: Mapping[str, Any], limit: int | None
-) -> list[AnyRow]:
+) -> list[Row]:
     """Rows whose columns equal the filters, oldest first.
 
     A list, tuple or set means one of these; None means null.
     """
-    columns = kind.table.c
-    query = select(kind.table)
-    for name, value in filters.items():
-        cleaned = clean(kind, {name: value})[name]
-        if isinstance(value, list | tuple | set | frozenset):
-            query = query.where(columns[name].in_(cleaned))
-        else:
-            query = query.where(
-                columns[name].is_(None) if value is None else columns[name] == cleaned
-            )
-    made = columns.get("created_at")
-    query = query.order_by(*([] if made is None else [made]), columns[kind.key])
-    return list(connection.execute(query if limit is None else query.limit(limit)).all())
+    shape: list[tuple[str, int | None]] = []
+    values: dict[str, Any] = {}
+    for name, value in clean(kind, filters).items():
+        if value is None:
+            shape.append((name, None))
+            continue
+        choice: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+        if not choice:
+            return []
+        shape.append((name, len(choice)))
+        values |= {f"{name}_{place}": one for place, one in enumerate(choice)}
+    if limit is not None:
+        values["the_limit"] = limit
+    query = statements.search(kind.name, tuple(shape), limited=limit is not None)
+    return connection.rows(query, values)

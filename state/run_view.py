@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from state.reads import AnyRow
+from state.connection import Row
 from state.schema import (
     runs,
     state_transitions,
@@ -25,18 +25,18 @@ class RunView:
     `successors` maps a task to the task made to retry it (decisions T7).
     """
 
-    run: AnyRow
-    workstreams: Mapping[str, AnyRow]
-    tasks: Mapping[str, AnyRow]
+    run: Row
+    workstreams: Mapping[str, Row]
+    tasks: Mapping[str, Row]
     workstream_needs: Mapping[str, Sequence[str]]
     task_needs: Mapping[str, Sequence[str]]
     successors: Mapping[str, str]
 
-    def tasks_of(self, ws_id: str) -> list[AnyRow]:
+    def tasks_of(self, ws_id: str) -> list[Row]:
         """The tasks of a workstream, successors included."""
         return [task for task in self.tasks.values() if task.workstream_id == ws_id]
 
-    def newest(self, task_id: str) -> AnyRow:
+    def newest(self, task_id: str) -> Row:
         """The task that stands for this one now: itself, or the last made to retry it."""
         while task_id in self.successors:
             task_id = self.successors[task_id]
@@ -72,7 +72,7 @@ def run_view(store: StateStore, run_id: str) -> RunView:
         )
 
 
-def workstream_history(store: StateStore, ws_id: str) -> Sequence[AnyRow]:
+def workstream_history(store: StateStore, ws_id: str) -> Sequence[Row]:
     """Every transition of a workstream and of what is under it, in order."""
     columns = state_transitions.c
     query = (

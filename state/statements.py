@@ -1,13 +1,26 @@
-"""Statements that are built once: building one anew costs more than SQLite needs to run it."""
+"""The statements of transitions and claims, each built once: `state.connection` keeps what it
+compiled by the statement's identity."""
 
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, select
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy import Select, Table, bindparam, select
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate, Update
 
 from state.entities import KINDS
-from state.schema import task_dependencies, task_gates, tasks, workers
+from state.machines import MACHINES
+from state.schema import (
+    patch_ledger_entries,
+    runs,
+    task_attempts,
+    task_dependencies,
+    task_gates,
+    tasks,
+    test_gates,
+    workers,
+    workstream_dependencies,
+    workstreams,
+)
 
 KEY = "the_key"
 STATE = "the_state"
@@ -19,6 +32,34 @@ def by_key(entity_type: str) -> Select[*tuple[Any, ...]]:
     """The row whose key is the parameter `the_key`."""
     kind = KINDS[entity_type]
     return select(kind.table).where(kind.table.c[kind.key] == bindparam(KEY))
+
+
+@cache
+def search(entity_type: str, shape: tuple[tuple[str, int | None], ...], limited: bool) -> Any:
+    """Rows by equality, oldest first.
+
+    Args:
+        entity_type: of the rows.
+        shape: for each column filtered by: how many values it may have, None for being null.
+            The parameters are `<column>_<number>`, and `the_limit`.
+        limited: whether there is a limit.
+    """
+    kind = KINDS[entity_type]
+    columns = kind.table.c
+    query = select(kind.table)
+    for name, count in shape:
+        if count is None:
+            query = query.where(columns[name].is_(None))
+        elif count == 1:
+            query = query.where(columns[name] == bindparam(f"{name}_0"))
+        else:
+            choice = [
+                bindparam(f"{name}_{place}", type_=columns[name].type) for place in range(count)
+            ]
+            query = query.where(columns[name].in_(choice))
+    made = columns.get("created_at")
+    query = query.order_by(*([] if made is None else [made]), columns[kind.key])
+    return query.limit(bindparam("the_limit")) if limited else query
 
 
 @cache
@@ -48,15 +89,99 @@ def change(entity_type: str) -> ReturningUpdate[*tuple[Any, ...]]:
     return table.update().where(table.c[kind.key] == bindparam(KEY)).returning(*table.c)
 
 
+@cache
+def present(table: Table, column: str) -> Select[*tuple[Any, ...]]:
+    """Whether a value stands in a column."""
+    return select(table.c[column]).where(table.c[column] == bindparam(KEY)).limit(1)
+
+
+@cache
+def link(table: Table) -> Any:
+    """A row of a link table, by all its columns (`want_<column>`)."""
+    wanted = [column == bindparam(f"want_{column.name}") for column in table.c]
+    return select(table).where(*wanted)
+
+
+@cache
+def new_link(table: Table) -> Any:
+    """A new row of a link table."""
+    return table.insert()
+
+
+@cache
+def state_of(table: Table, key: str) -> Select[*tuple[Any, ...]]:
+    """The state of the row with that key."""
+    return select(table.c.state).where(table.c[key] == bindparam(KEY))
+
+
+@cache
+def successor(table: Table, key: str) -> Select[*tuple[Any, ...]]:
+    """Key and state of the newest row that was made to retry the one with that key."""
+    columns = table.c
+    return (
+        select(columns[key], columns.state)
+        .where(columns.retry_of == bindparam(KEY))
+        .order_by(columns.created_at.desc(), columns[key].desc())
+        .limit(1)
+    )
+
+
+@cache
+def queued_tasks(of_run: bool, named: bool, of_workstream: bool) -> Select[*tuple[Any, ...]]:
+    """Tasks that may be claimed, in plan order; parameters `run_id, task_id, workstream_id`."""
+    query = (
+        select(tasks.c.task_id, tasks.c.version, tasks.c.capabilities)
+        .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
+        .join(runs, runs.c.run_id == workstreams.c.run_id)
+        .where(
+            tasks.c.state == "queued",
+            runs.c.held.is_(False),
+            *(runs.c.state != ended for ended in sorted(MACHINES["run"].terminal)),
+        )
+        .order_by(workstreams.c.position, tasks.c.position, tasks.c.created_at, tasks.c.task_id)
+    )
+    if of_run:
+        query = query.where(runs.c.run_id == bindparam("run_id"))
+    if named:
+        query = query.where(tasks.c.task_id == bindparam("task_id"))
+    if of_workstream:
+        query = query.where(tasks.c.workstream_id == bindparam("workstream_id"))
+    return query
+
+
 TASK_DEPENDENCIES = (
     select(task_dependencies.c.depends_on, tasks.c.state)
     .join(tasks, tasks.c.task_id == task_dependencies.c.depends_on)
     .where(task_dependencies.c.task_id == bindparam(KEY))
     .order_by(task_dependencies.c.depends_on)
 )
+WORKSTREAM_DEPENDENCIES = (
+    select(workstream_dependencies.c.depends_on, workstreams.c.state, runs.c["metadata"])
+    .join(workstreams, workstreams.c.ws_id == workstream_dependencies.c.depends_on)
+    .join(runs, runs.c.run_id == workstreams.c.run_id)
+    .where(workstream_dependencies.c.ws_id == bindparam(KEY))
+    .order_by(workstream_dependencies.c.depends_on)
+)
 ENTRY_GATES = (
     select(task_gates.c.gate_id)
     .where(task_gates.c.task_id == bindparam(KEY), task_gates.c.role == "entry")
     .order_by(task_gates.c.gate_id)
 )
-WORKER_STATE = select(workers.c.state).where(workers.c.worker_id == bindparam(KEY))
+IS_BLOCKING = select(test_gates.c.blocking).where(test_gates.c.gate_id == bindparam(KEY))
+LIVE_TOKEN = select(tasks.c.token).where(tasks.c.task_id == bindparam(KEY))
+HELD_TASK = select(tasks.c.task_id).where(tasks.c.worker_id == bindparam(KEY)).limit(1)
+WORKSTREAM_OF_TASK = select(tasks.c.workstream_id).where(tasks.c.task_id == bindparam(KEY))
+RUN_OF_WORKSTREAM = select(workstreams.c.run_id).where(workstreams.c.ws_id == bindparam(KEY))
+PHASE_OF_RUN = select(runs.c.phase_id).where(runs.c.run_id == bindparam(KEY))
+BEAT = workers.update().where(workers.c.worker_id == bindparam(KEY))
+BEGIN_ATTEMPT = task_attempts.insert()
+END_ATTEMPT = task_attempts.update().where(task_attempts.c.attempt_id == bindparam(KEY))
+LANDINGS = select(
+    patch_ledger_entries.c.state,
+    patch_ledger_entries.c.base_commit,
+    patch_ledger_entries.c.commit_sha,
+    patch_ledger_entries.c.candidate_commit,
+).where(
+    patch_ledger_entries.c.workstream_id == bindparam(KEY),
+    patch_ledger_entries.c.state.in_([bindparam("s0"), bindparam("s1"), bindparam("s2")]),
+)

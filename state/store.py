@@ -1,24 +1,23 @@
 """The one door to the single source of truth (design section 7)."""
 
-import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
+import sqlalchemy as sa
 
-from state import database, reads
+from state import reads
 from state.audit import Contexts, TransitionRecord
 from state.claims import Claim
 from state.clock_and_ids import Clock, IdSource, SystemClock, UlidSource, timestamp
+from state.connection import Connection, Row
+from state.database import SqliteDatabase, sqlite_path
 from state.entities import kind_of
-from state.errors import StoreUnavailableError, StoreUsageError
+from state.errors import StoreUsageError
 from state.events import EventFile
 from state.heartbeats import beat
-from state.reads import AnyRow
 from state.settings import Settings
 from state.transaction import Transaction
 
@@ -32,11 +31,10 @@ class StateStore:
     in one.
     """
 
-    def __init__(self, engine: Engine, events: EventFile, settings: Settings) -> None:
-        self.engine = engine
+    def __init__(self, database: SqliteDatabase, events: EventFile, settings: Settings) -> None:
+        self.database = database
         self.events = events
         self._settings = settings
-        self._writing = database.FairLock()
         self._closed = False
 
     @classmethod
@@ -61,11 +59,10 @@ class StateStore:
             StoreUnavailableError: the file cannot be opened or is not one of ours.
             StoreUsageError: the address is not one, or not SQLite.
         """
-        path = database.sqlite_path(url)
-        engine = database.open_engine(path)
+        database = SqliteDatabase(sqlite_path(url))
         settings = Settings(clock or SystemClock(), ids or UlidSource(), strict, Contexts())
-        file = EventFile(Path(events) if events else path.with_name(EVENT_FILE), engine)
-        store = cls(engine, file, settings)
+        path = Path(events) if events else database.path.with_name(EVENT_FILE)
+        store = cls(database, EventFile(path, database.engine), settings)
         store.events.catch_up()
         return store
 
@@ -106,29 +103,17 @@ class StateStore:
         """
         if self._closed:
             raise StoreUsageError("The store is closed. Open it again.")
-        if self._writing.owner == threading.get_ident():
+        if self.database.writes_here:
             raise StoreUsageError("This thread is inside a batch: use the batch's own methods.")
-        with self._writing, self._begin() as tx:
-            yield tx
-        if tx.records:
-            self.events.publish(tx.records)
-
-    @contextmanager
-    def _begin(self) -> Generator[Transaction]:
         try:
-            with (
-                self.engine.connect().execution_options(**database.WRITE) as connection,
-                connection.begin(),
-            ):
-                yield Transaction(connection, self._settings)
-        except OperationalError as error:
-            self._settings.contexts.forget()
-            raise StoreUnavailableError(
-                f"The database {self.engine.url.database} cannot be written: {error.orig}."
-            ) from error
+            records: list[TransitionRecord] = []
+            with self.database.writing(kept=lambda: self.events.enqueue(records)) as connection:
+                yield Transaction(connection, self._settings, records)
         except BaseException:
             self._settings.contexts.forget()
             raise
+        if records:
+            self.events.publish()
 
     def create(
         self,
@@ -137,7 +122,7 @@ class StateStore:
         reason: str | None = None,
         operator: str | None = None,
         **columns: Any,
-    ) -> AnyRow:
+    ) -> Row:
         """See `Transaction.create`."""
         with self.batch() as tx:
             return tx.create(entity_type, reason=reason, operator=operator, **columns)
@@ -173,7 +158,7 @@ class StateStore:
 
     def update(
         self, entity_type: str, entity_id: str, *, token: str | None = None, **columns: Any
-    ) -> AnyRow:
+    ) -> Row:
         """See `Transaction.update`."""
         with self.batch() as tx:
             return tx.update(entity_type, entity_id, token=token, **columns)
@@ -235,27 +220,26 @@ class StateStore:
 
     # Reading
 
-    @contextmanager
-    def reading(self) -> Generator[Connection]:
+    def reading(self) -> AbstractContextManager[sa.Connection]:
         """A connection for several reads that see one and the same moment."""
-        with (
-            self.engine.connect().execution_options(**database.READ) as connection,
-            connection.begin(),
-        ):
-            yield connection
+        return self.database.reading()
 
-    def get(self, entity_type: str, entity_id: str) -> AnyRow:
+    def looking(self) -> AbstractContextManager[Connection]:
+        """A connection for single reads, each of which sees what is kept at that moment."""
+        return self.database.looking()
+
+    def get(self, entity_type: str, entity_id: str) -> Row:
         """The row with that key; attributes by column name.
 
         Raises:
             EntityNotFoundError: there is none.
         """
-        with self.engine.connect() as connection:
+        with self.looking() as connection:
             return reads.fetch(connection, kind_of(entity_type), entity_id)
 
-    def find(self, entity_type: str, *, limit: int | None = None, **filters: Any) -> list[AnyRow]:
+    def find(self, entity_type: str, *, limit: int | None = None, **filters: Any) -> list[Row]:
         """Rows whose columns equal the filters (a list: one of these), oldest first."""
-        with self.engine.connect() as connection:
+        with self.looking() as connection:
             return reads.search(connection, kind_of(entity_type), filters, limit)
 
     def close(self) -> None:
@@ -266,4 +250,5 @@ class StateStore:
         try:
             self.events.catch_up()
         finally:
-            self.engine.dispose()
+            self.events.close()
+            self.database.close()

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
 from state import attempts, audit, creation, guards, links, reads, statements
 from state.audit import Entry, TransitionRecord
 from state.claims import Claim, claim
 from state.clock_and_ids import timestamp
+from state.connection import Connection, Row, as_dict
 from state.entities import Kind, clean, kind_of, storable
 from state.errors import (
     OptimisticLockError,
@@ -19,7 +17,6 @@ from state.errors import (
 from state.facts import STAMPS
 from state.integrity import explain
 from state.machines import NONE_STATE
-from state.reads import AnyRow
 from state.rules import Change, Request, at_least_warning, check_order, judge, legal
 from state.settings import Settings
 
@@ -27,10 +24,12 @@ from state.settings import Settings
 class Transaction:
     """The store's writing face inside one database transaction; made by `StateStore.batch`."""
 
-    def __init__(self, connection: Connection, settings: Settings) -> None:
+    def __init__(
+        self, connection: Connection, settings: Settings, records: list[TransitionRecord]
+    ) -> None:
         self.connection = connection
         self.settings = settings
-        self.records: list[TransitionRecord] = []
+        self.records = records
 
     def now(self) -> str:
         """The injected clock's time as stored text."""
@@ -38,7 +37,7 @@ class Transaction:
 
     # Reading
 
-    def get(self, entity_type: str, entity_id: str) -> AnyRow:
+    def get(self, entity_type: str, entity_id: str) -> Row:
         """The row as this transaction sees it.
 
         Raises:
@@ -46,7 +45,7 @@ class Transaction:
         """
         return reads.fetch(self.connection, kind_of(entity_type), entity_id)
 
-    def find(self, entity_type: str, *, limit: int | None = None, **filters: Any) -> list[AnyRow]:
+    def find(self, entity_type: str, *, limit: int | None = None, **filters: Any) -> list[Row]:
         """Rows whose columns equal the filters (a list: one of these), oldest first."""
         return reads.search(self.connection, kind_of(entity_type), filters, limit)
 
@@ -59,7 +58,7 @@ class Transaction:
         reason: str | None = None,
         operator: str | None = None,
         **columns: Any,
-    ) -> AnyRow:
+    ) -> Row:
         """Insert a row in its machine's initial state, with an audit row from `none`.
 
         Raises:
@@ -75,13 +74,13 @@ class Transaction:
             self.connection, self.settings, kind, clean(kind, columns), self.now()
         )
         try:
-            row = self.connection.execute(statements.insert(kind.name), values).one()
-        except IntegrityError as error:
+            row = self.connection.rows(statements.insert(kind.name), values)[0]
+        except self.connection.broken_rule as error:
             raise explain(self.connection, kind, values, "created", error) from error
         if kind.machine is not None:
             self._audit(
                 kind,
-                reads.as_dict(row),
+                as_dict(row),
                 Entry(
                     entity_type,
                     values[kind.key],
@@ -184,18 +183,18 @@ class Transaction:
             statements.VERSION: version,
         }
         try:
-            result = self.connection.execute(statements.swap(kind.name), values)
-        except IntegrityError as error:
+            changed = self.connection.write(statements.swap(kind.name), values)
+        except self.connection.broken_rule as error:
             merged = {**request.row, **change.columns}
             raise explain(self.connection, kind, merged, request.target, error) from error
-        if result.rowcount != 1:
+        if changed != 1:
             raise OptimisticLockError(kind.name, request.entity_id, version, None)
 
     # Other writes
 
     def update(
         self, entity_type: str, entity_id: str, *, token: str | None = None, **columns: Any
-    ) -> AnyRow:
+    ) -> Row:
         """Change columns that are not the state; no audit row and no new version.
 
         `version` counts changes of state alone, so that an update (a heartbeat's sibling, a pid, a
@@ -219,10 +218,10 @@ class Transaction:
             values["updated_at"] = max(self.now(), row["updated_at"])
         check_order(kind.name, entity_id, {**row, **values}, set(values))
         try:
-            return self.connection.execute(
+            return self.connection.rows(
                 statements.change(kind.name), {**values, statements.KEY: entity_id}
-            ).one()
-        except IntegrityError as error:
+            )[0]
+        except self.connection.broken_rule as error:
             raise explain(self.connection, kind, {**row, **values}, "updated", error) from error
 
     def record(
@@ -302,7 +301,7 @@ class Transaction:
     # Parts
 
     def _row(self, kind: Kind, entity_id: str) -> dict[str, Any]:
-        return reads.as_dict(reads.fetch(self.connection, kind, entity_id))
+        return as_dict(reads.fetch(self.connection, kind, entity_id))
 
     def _refuse_fixed(
         self,

@@ -299,7 +299,7 @@ def test_a_reopened_store_has_everything_and_makes_its_folder(tmp_path: Path) ->
 
 
 def test_sqlite_is_run_for_durability(store: StateStore) -> None:
-    with store.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         read = lambda name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()  # noqa: E731
         assert read("journal_mode") == "wal"
         assert read("synchronous") == 2
