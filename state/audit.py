@@ -1,11 +1,13 @@
 """Audit rows: what is written for every change, in the transaction of the change itself."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from state import statements
-from state.canonical import as_stored
+from state.canonical import canonical_json
+from state.chain import row_hash
 from state.clock_and_ids import IdSource
 from state.connection import Connection
 from state.entities import storable
@@ -35,8 +37,8 @@ class TransitionRecord:
     workstream_id: str | None
     phase_id: str | None
     transitioned_at: str
-    prev_hash: str | None = None
-    hash: str | None = None
+    prev_hash: str | None
+    hash: str
 
     def as_event(self) -> dict[str, Any]:
         """The canonical event (decisions E2)."""
@@ -143,9 +145,20 @@ class Entry:
 
 
 def write(
-    connection: Connection, ids: IdSource, entry: Entry, context: Context
+    connection: Connection, ids: IdSource, entry: Entry, context: Context, head: str | None
 ) -> TransitionRecord:
-    """Insert an audit row and hand it back."""
+    """Insert an audit row and hand it back.
+
+    It comes before the change that it tells of: the database refuses a change without it.
+
+    Args:
+        connection: of the transaction.
+        ids: for the event's id.
+        entry: what it says.
+        context: where it belongs.
+        head: the hash of the entity's newest audit row so far; None for a creation.
+    """
+    metadata = canonical_json(dict(entry.metadata)) if entry.metadata else "{}"
     values: dict[str, Any] = {
         "event_id": ids.new(EVENT_PREFIX),
         "entity_type": entry.entity_type,
@@ -157,12 +170,14 @@ def write(
         "reason": entry.reason and storable(entry.reason),
         "severity": entry.severity,
         "operator": entry.operator and storable(entry.operator),
-        "metadata": as_stored(entry.metadata) if entry.metadata else {},
+        "metadata": json.loads(metadata),
         "run_id": context.run_id,
         "workstream_id": context.workstream_id,
         "phase_id": context.phase_id,
         "transitioned_at": entry.transitioned_at,
+        "prev_hash": head,
     }
+    values["hash"] = row_hash(values, metadata)
     key: int = connection.scalar(_INSERT, values)
     return TransitionRecord(transition_id=key, **values)
 

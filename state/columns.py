@@ -102,6 +102,7 @@ def machine_table(machine: str, *columns: _Col, more: tuple[SchemaItem, ...] = (
         text("created_at", null=False),
         text("updated_at", null=False),
         document("metadata", dict),
+        text("audit_head"),
         *_checks(machine, own),
         *more,
         Index(f"ix_{one.table}_state", "state"),

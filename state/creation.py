@@ -11,7 +11,7 @@ from state.facts import MANAGED
 from state.machines import NONE_STATE
 from state.settings import Settings
 
-_STORE_WRITTEN = frozenset({"version", "updated_at"})
+_STORE_WRITTEN = frozenset({"version", "updated_at", "audit_head"})
 _WITH_CONTEXT = frozenset({"patch_ledger", "test_gate"})
 
 

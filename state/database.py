@@ -22,6 +22,7 @@ from state.canonical import canonical_json
 from state.connection import Connection, Statements
 from state.errors import StoreUnavailableError, StoreUsageError
 from state.schema import METADATA
+from state.trigger_sql import trigger_statements
 
 BUSY_TIMEOUT_SEC = 30
 _BEGIN = {"patchline_begin": "BEGIN"}
@@ -266,6 +267,8 @@ def _prepare(engine: Engine, path: Path) -> None:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         with engine.connect().execution_options(**_BEGIN_WRITING) as connection, connection.begin():
             METADATA.create_all(connection)
+            for statement in trigger_statements("sqlite"):
+                connection.exec_driver_sql(statement)
 
 
 def _is_ours(engine: Engine, path: Path) -> bool:

@@ -24,15 +24,16 @@ _PREFIXES = {
     "test_gate": "gate_",
     "circuit_breaker": "",
 }
-_ALWAYS_STORE_WRITTEN = frozenset({"state", "version", "updated_at"})
+_ALWAYS_STORE_WRITTEN = frozenset({"state", "version", "updated_at", "audit_head"})
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of row: its table, key and, for the eight with states, its machine.
 
-    `prefix` is what made-up ids begin with; empty when the caller must name the row. `defaults`
-    makes the value of every column that a new row is not given.
+    `prefix` is what made-up ids begin with; empty when the caller must name the row. `fixed` are
+    the columns that no caller changes, `identity` those among them that never change at all.
+    `defaults` makes the value of every column that a new row is not given.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Kind:
     machine: StateMachine | None
     columns: frozenset[str]
     fixed: frozenset[str]
+    identity: frozenset[str]
     defaults: Mapping[str, Callable[[], Any]]
     immutable: bool = False
 
@@ -57,7 +59,8 @@ class Kind:
 
 
 def _kind(name: str, table: Table, key: str, prefix: str, *, immutable: bool = False) -> Kind:
-    fixed = IDENTITY.get(name, frozenset[str]()) | MANAGED.get(name, frozenset[str]())
+    identity = IDENTITY.get(name, frozenset[str]()) | ({key, "created_at"} & {*table.c.keys()})
+    managed = MANAGED.get(name, frozenset[str]())
     return Kind(
         name=name,
         table=table,
@@ -65,7 +68,8 @@ def _kind(name: str, table: Table, key: str, prefix: str, *, immutable: bool = F
         prefix=prefix,
         machine=MACHINES.get(name),
         columns=frozenset(table.c.keys()),
-        fixed=fixed | _ALWAYS_STORE_WRITTEN | {key, "created_at"},
+        fixed=identity | managed | _ALWAYS_STORE_WRITTEN | {"created_at"},
+        identity=identity,
         defaults={column.key: _default(column) for column in table.c},
         immutable=immutable,
     )

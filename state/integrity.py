@@ -11,11 +11,14 @@ from state.errors import (
     EntityExistsError,
     EntityNotFoundError,
     GuardNotSatisfied,
+    InvalidTransitionError,
     PatchlineError,
+    TerminalStateViolation,
     TimestampOrderingViolation,
 )
 from state.schema import METADATA
 
+_OURS = re.compile(r"patchline:(\w+): (.+)")
 _CHECK = re.compile(r"CHECK constraint failed: (\w+)")
 _NOT_NULL = re.compile(r"NOT NULL constraint failed: \w+\.(\w+)")
 _ORDER = re.compile(r"_order_([a-z]+_at)_([a-z]+_at)$")
@@ -39,6 +42,8 @@ def explain(
     """
     key = str(values[kind.key])
     said = str(error)
+    if found := _OURS.search(said):
+        return _broken_rule(kind, key, values, aim, found.group(1), found.group(2))
     if found := _CHECK.search(said):
         name = found.group(1)
         if order := _ORDER.search(name):
@@ -61,6 +66,19 @@ def explain(
             if connection.first(query, {statements.KEY: wanted}) is None:
                 return EntityNotFoundError(_singular(parent.table.name), str(wanted))
     return GuardNotSatisfied(kind.name, key, aim, (said,), "the database refused the row")
+
+
+def _broken_rule(
+    kind: Kind, key: str, values: Mapping[str, Any], aim: str, rule: str, text: str
+) -> PatchlineError:
+    """The error for what a trigger refused (`state.triggers`)."""
+    if rule == "exists":
+        return EntityExistsError(kind.name, key)
+    if kind.machine is not None and rule in ("terminal", "illegal_transition"):
+        state = str(values["state"])
+        error = TerminalStateViolation if rule == "terminal" else InvalidTransitionError
+        return error(kind.name, key, state, aim, kind.machine.targets(state))
+    return GuardNotSatisfied(kind.name, key, aim, (rule,), text)
 
 
 def _singular(table: str) -> str:

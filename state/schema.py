@@ -299,11 +299,25 @@ state_transitions = Table(
     text("workstream_id"),
     text("phase_id"),
     text("transitioned_at", null=False),
-    # Filled by the hash chain; null until a store keeps one.
     text("prev_hash"),
     text("hash"),
     UniqueConstraint("event_id", name="uq_state_transitions_event_id"),
-    Index("ix_state_transitions_entity", "entity_type", "entity_id"),
+    Index("ix_state_transitions_entity", "entity_type", "entity_id", "transition_id"),
     Index("ix_state_transitions_run_id", "run_id"),
     sqlite_autoincrement=True,
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    METADATA,
+    Column("checkpoint_id", Integer, primary_key=True, autoincrement=False),
+    Column("first_transition_id", BIG, nullable=False),
+    Column("last_transition_id", BIG, nullable=False),
+    Column("entries", BIG, nullable=False),
+    text("root", null=False),
+    text("prev_hash"),
+    text("hash", null=False),
+    text("created_at", null=False),
+    document("metadata", dict),
+    UniqueConstraint("hash", name="uq_audit_checkpoints_hash"),
 )

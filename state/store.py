@@ -108,7 +108,13 @@ class StateStore:
         try:
             records: list[TransitionRecord] = []
             with self.database.writing(kept=lambda: self.events.enqueue(records)) as connection:
-                yield Transaction(connection, self._settings, records)
+                tx = Transaction(connection, self._settings, records)
+                yield tx
+                if tx.refused is not None:
+                    raise StoreUsageError(
+                        f"The batch went on after a refused write; nothing of it is kept. "
+                        f"The refusal was: {tx.refused}"
+                    )
         except BaseException:
             self._settings.contexts.forget()
             raise

@@ -1,6 +1,7 @@
 """One transaction: everything that may be written, and the only code that writes `state`."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from state import attempts, audit, creation, guards, links, reads, statements
@@ -11,6 +12,7 @@ from state.connection import Connection, Row, as_dict
 from state.entities import Kind, clean, kind_of, storable
 from state.errors import (
     OptimisticLockError,
+    PatchlineError,
     StoreUsageError,
     TerminalStateViolation,
 )
@@ -30,6 +32,7 @@ class Transaction:
         self.connection = connection
         self.settings = settings
         self.records = records
+        self.refused: PatchlineError | None = None
 
     def now(self) -> str:
         """The injected clock's time as stored text."""
@@ -73,15 +76,9 @@ class Transaction:
         values = creation.complete(
             self.connection, self.settings, kind, clean(kind, columns), self.now()
         )
-        try:
-            row = self.connection.rows(statements.insert(kind.name), values)[0]
-        except self.connection.broken_rule as error:
-            raise explain(self.connection, kind, values, "created", error) from error
-        if kind.machine is not None:
-            self._audit(
-                kind,
-                as_dict(row),
-                Entry(
+        with self._explained(kind, values, "created"):
+            if kind.machine is not None:
+                entry = Entry(
                     entity_type,
                     values[kind.key],
                     1,
@@ -92,9 +89,9 @@ class Transaction:
                     values["updated_at"],
                     reason,
                     operator,
-                ),
-            )
-        return row
+                )
+                values["audit_head"] = self._audit(kind, values, entry).hash
+            return self.connection.rows(statements.insert(kind.name), values)[0]
 
     # Changing state
 
@@ -147,8 +144,6 @@ class Transaction:
         if change.extension:
             about["extension"] = True
         attempt = attempts.plan(self, request, change, about)
-        self._write(kind, request, change)
-        attempts.apply(self.connection, request, change, attempt)
         entry = Entry(
             entity_type,
             entity_id,
@@ -162,7 +157,11 @@ class Transaction:
             operator,
             about,
         )
-        return self._audit(kind, row, entry)
+        with self._explained(kind, {**row, **change.columns}, request.target):
+            record = self._audit(kind, row, entry)
+            self._write(kind, request, change, record.hash)
+            attempts.apply(self.connection, request, change, attempt)
+        return record
 
     def _add_blockers(self, request: Request, change: Change) -> None:
         if request.target == "blocked" and "blocked_by" not in change.columns:
@@ -170,7 +169,7 @@ class Transaction:
                 self.connection, request.machine.name, request.entity_id
             )
 
-    def _write(self, kind: Kind, request: Request, change: Change) -> None:
+    def _write(self, kind: Kind, request: Request, change: Change, head: str) -> None:
         """The compare-and-swap on (state, version)."""
         version = request.row["version"]
         values = {
@@ -178,17 +177,14 @@ class Transaction:
             "state": request.target,
             "version": version + 1,
             "updated_at": change.at,
+            "audit_head": head,
             statements.KEY: request.entity_id,
             statements.STATE: request.source,
             statements.VERSION: version,
         }
-        try:
-            changed = self.connection.write(statements.swap(kind.name), values)
-        except self.connection.broken_rule as error:
-            merged = {**request.row, **change.columns}
-            raise explain(self.connection, kind, merged, request.target, error) from error
-        if changed != 1:
-            raise OptimisticLockError(kind.name, request.entity_id, version, None)
+        if self.connection.write(statements.swap(kind.name), values) != 1:
+            self.refused = OptimisticLockError(kind.name, request.entity_id, version, None)
+            raise self.refused
 
     # Other writes
 
@@ -198,7 +194,8 @@ class Transaction:
         """Change columns that are not the state; no audit row and no new version.
 
         `version` counts changes of state alone, so that an update (a heartbeat's sibling, a pid, a
-        head commit) never makes another's `expected_version` stale. `metadata` is replaced whole.
+        head commit) never makes another's `expected_version` stale. `metadata` is replaced whole;
+        of an ended entity it is all that may change, and that leaves an audit row.
 
         Raises:
             EntityNotFoundError, StaleTokenError: no such row; the token is not the live one.
@@ -209,7 +206,8 @@ class Transaction:
         values = clean(kind, columns)
         self._refuse_fixed(kind, values, also=set(STAMPS.get(kind.name, {}).values()))
         row = self._row(kind, entity_id)
-        if kind.machine and row["state"] in kind.machine.terminal and values.keys() - {"metadata"}:
+        ended = kind.machine is not None and row["state"] in kind.machine.terminal
+        if ended and values.keys() - {"metadata"}:
             state = row["state"]
             raise TerminalStateViolation(kind.name, entity_id, state, state, ())
         if token is not None:
@@ -217,12 +215,15 @@ class Transaction:
         if kind.machine:
             values["updated_at"] = max(self.now(), row["updated_at"])
         check_order(kind.name, entity_id, {**row, **values}, set(values))
-        try:
-            return self.connection.rows(
-                statements.change(kind.name), {**values, statements.KEY: entity_id}
-            )[0]
-        except self.connection.broken_rule as error:
-            raise explain(self.connection, kind, {**row, **values}, "updated", error) from error
+        with self._explained(kind, {**row, **values}, "updated"):
+            if ended:
+                entry = _no_change(kind, row, "metadata_changed", values["updated_at"])
+                values["audit_head"] = self._audit(kind, row, entry).hash
+            return self._change(kind, entity_id, values)
+
+    def _change(self, kind: Kind, entity_id: str, values: Mapping[str, Any]) -> Row:
+        given = {**values, statements.KEY: entity_id}
+        return self.connection.rows(statements.change(kind.name), given)[0]
 
     def record(
         self,
@@ -244,24 +245,15 @@ class Transaction:
         """
         kind = kind_of(entity_type)
         kind.machine_of()
-        row = self._row(kind, entity_id)
         if columns:
             self.update(entity_type, entity_id, **columns)
-        severity = at_least_warning("info") if operator else "info"
-        entry = Entry(
-            entity_type,
-            entity_id,
-            row["version"],
-            row["state"],
-            row["state"],
-            trigger,
-            severity,
-            max(self.now(), row["updated_at"]),
-            reason,
-            operator,
-            metadata,
-        )
-        return self._audit(kind, row, entry)
+        row = self._row(kind, entity_id)
+        at = max(self.now(), row["updated_at"])
+        entry = _no_change(kind, row, trigger, at, reason, operator, metadata)
+        with self._explained(kind, row, trigger):
+            record = self._audit(kind, row, entry)
+            self._change(kind, entity_id, {"updated_at": at, "audit_head": record.hash})
+        return record
 
     def add_dependency(self, entity_type: str, entity_id: str, depends_on: str) -> None:
         """Make a task or workstream wait for another of its kind; twice is once.
@@ -335,6 +327,37 @@ class Transaction:
 
     def _audit(self, kind: Kind, row: Mapping[str, Any], entry: Entry) -> TransitionRecord:
         context = self.settings.contexts.find(self.connection, kind.name, row)
-        record = audit.write(self.connection, self.settings.ids, entry, context)
+        head = row.get("audit_head")
+        record = audit.write(self.connection, self.settings.ids, entry, context, head)
         self.records.append(record)
         return record
+
+    @contextmanager
+    def _explained(self, kind: Kind, row: Mapping[str, Any], aim: str) -> Generator[None]:
+        """Writes that the database may refuse; what it says becomes an error of ours.
+
+        Half of them may be done then, so the whole transaction is given up, whoever catches it.
+        """
+        try:
+            yield
+        except self.connection.broken_rule as error:
+            self.refused = explain(self.connection, kind, row, aim, error)
+            raise self.refused from error
+
+
+def _no_change(
+    kind: Kind,
+    row: Mapping[str, Any],
+    trigger: str,
+    at: str,
+    reason: str | None = None,
+    operator: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Entry:
+    """The audit entry of an act that leaves the state as it is."""
+    state = row["state"]
+    severity = at_least_warning("info") if operator else "info"
+    key, version = row[kind.key], row["version"]
+    return Entry(
+        kind.name, key, version, state, state, trigger, severity, at, reason, operator, metadata
+    )
