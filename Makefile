@@ -14,7 +14,7 @@ export PYTHONUTF8 := 1
 UV := .tools/uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup run test lint types contracts dev example-real bench clean
+.PHONY: help setup run test lint types contracts docs dev example-real bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,9 @@ types: setup ## Static types
 
 contracts: setup ## Import contracts: which room may use which
 	$(RUN) lint-imports
+
+docs: setup ## Write the generated pages in docs/
+	$(RUN) python -m state.handbook docs
 
 dev: setup ## Open the Dagster UI on this home
 	$(RUN) patchline dev

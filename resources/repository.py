@@ -179,12 +179,16 @@ class Repository:
         Returns:
             False when the branch was not at `old`; nothing has changed then.
         """
-        reference, expected = f"refs/heads/{branch}", old or "0" * len(new)
-        update = (*DURABLE, "update-ref", *_as_it_stands(branch), "-m", "patchline: land")
+        return self.move_reference(f"refs/heads/{branch}", new, old, why="patchline: land")
+
+    def move_reference(self, reference: str, new: str, old: str | None, why: str) -> bool:
+        """Compare-and-swap any ref, named in full, as `move_branch` does; `why` is for its log."""
+        expected = old or "0" * len(new)
+        update = (*DURABLE, "update-ref", *_as_it_stands(reference), "-m", why)
         try:
             self.on_refs(*update, reference, new, expected)
         except GitError:
-            found = self.branch_head(branch)
+            found = self.resolve(reference)
             if found == old:
                 raise  # not a lost race: git could not write
             return found == new  # the ref may have moved before git stumbled
@@ -193,8 +197,8 @@ class Repository:
     def delete_branch(self, branch: str, old: str) -> None:
         """Delete a branch of ours that is at `old`; one that is gone already is fine."""
         if self.branch_head(branch) is not None:
-            delete = ("update-ref", *_as_it_stands(branch), "-d")
-            self.on_refs(*delete, f"refs/heads/{branch}", old)
+            reference = f"refs/heads/{branch}"
+            self.on_refs("update-ref", *_as_it_stands(reference), "-d", reference, old)
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `descendant` contains `ancestor` (a commit contains itself)."""
@@ -265,9 +269,10 @@ def _no_repository(path: Path) -> PreflightError:
     )
 
 
-def _as_it_stands(branch: str) -> tuple[str, ...]:
-    """How update-ref takes a branch of ours: never as a symbolic name of somebody else's."""
-    return ("--no-deref",) if branch.startswith(OURS) else ()
+def _as_it_stands(reference: str) -> tuple[str, ...]:
+    """How update-ref takes a ref of ours: never as a symbolic name of somebody else's."""
+    ours = reference.startswith((f"refs/heads/{OURS}", f"refs/{OURS}"))
+    return ("--no-deref",) if ours else ()
 
 
 def _quoted(path: Path) -> str:

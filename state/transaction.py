@@ -11,6 +11,7 @@ from state.clock_and_ids import timestamp
 from state.connection import Connection, Row, as_dict
 from state.entities import Kind, clean, kind_of, storable
 from state.errors import (
+    EntityExistsError,
     OptimisticLockError,
     PatchlineError,
     StoreUsageError,
@@ -20,7 +21,10 @@ from state.facts import STAMPS
 from state.integrity import explain
 from state.machines import NONE_STATE
 from state.rules import Change, Request, at_least_warning, check_order, judge, legal
+from state.schema import audit_checkpoints
 from state.settings import Settings
+
+_NEW_CHECKPOINT = audit_checkpoints.insert()
 
 
 class Transaction:
@@ -272,6 +276,18 @@ class Transaction:
             StoreUsageError: another role.
         """
         links.add_task_gate(self.connection, task_id, gate_id, role)
+
+    def add_checkpoint(self, values: Mapping[str, Any]) -> None:
+        """Keep a checkpoint of the audit history; see `state.checkpoints.checkpoint`.
+
+        Raises:
+            EntityExistsError: the number is taken: somebody else made one in between.
+        """
+        try:
+            self.connection.write(_NEW_CHECKPOINT, values)
+        except self.connection.broken_rule as error:
+            self.refused = EntityExistsError("checkpoint", str(values["checkpoint_id"]))
+            raise self.refused from error
 
     def claim_task(
         self,

@@ -1,0 +1,140 @@
+"""What the tables are for, the columns of those without a machine, and why each index is there."""
+
+from collections.abc import Mapping
+
+TABLES: Mapping[str, str] = {
+    "phases": "Registered plan revisions. Written once, never changed.",
+    "runs": "Executions of plans.",
+    "workstreams": "The workstreams of a run.",
+    "tasks": "The tasks of a workstream, retries of ended ones included.",
+    "task_attempts": "Every start of a task, with what its tool did.",
+    "workers": "Who executes tasks.",
+    "uet_workers": "Sandboxes: private working folders that tools and gates run in.",
+    "patches": "What tools changed, as data. Written once, never changed; the ledger has its life.",
+    "patch_ledger_entries": "The life of each patch up to a commit, a quarantine or the bin.",
+    "test_gates": "Executions of gates; each row names the exact tree that it judged.",
+    "circuit_breakers": "One guard for each tool, shared by all processes.",
+    "workstream_dependencies": "Which workstream waits for which.",
+    "task_dependencies": "Which task waits for which.",
+    "task_gates": "Which gate executions judge which task, and in which role.",
+    "state_transitions": (
+        "The audit: one row for every creation and change of state, written in the transaction of "
+        "the change, never changed or deleted. The rows of an entity are a chain of hashes. The "
+        "event file `transitions.jsonl` is made from it."
+    ),
+    "audit_checkpoints": (
+        "Seals over the audit: each is the Merkle root of the audit rows since the one before. "
+        "Never changed or deleted."
+    ),
+}
+"""Table -> what it is for."""
+
+RECORD_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "phases": {
+        "phase_id": "`<plan>@<first 12 of sha256>`",
+        "plan": "the plan's id",
+        "sha256": "of the document",
+        "title": "the plan's title",
+        "source": "the plan file that it was read from",
+        "document": "the whole plan, as it was read",
+        "created_at": "when it was registered",
+        "metadata": "anything else worth keeping, by name",
+    },
+    "task_attempts": {
+        "attempt_id": "`att_` and a ULID: the fencing token of the attempt",
+        "task_id": "the task",
+        "number": "1 for the first attempt of the task",
+        "worker_id": "the worker that made it",
+        "uet_worker_id": "the sandbox that it worked in",
+        "base_commit": "the commit that the tool started from",
+        "pid": "the tool's process",
+        "pid_started_at": "when that process started, seconds since 1970",
+        "started_at": "when it was claimed",
+        "ended_at": "when the task left running",
+        "outcome": "the state that the task went to",
+        "reason": "why, in words",
+        "exit_code": "the tool's; negative: killed by a signal",
+        "seconds": "how long the tool ran",
+        "output": "what the tool printed: head and tail, secrets removed",
+        "output_bytes": "how much it printed in all, bytes",
+        "metadata": "anything else worth keeping, by name",
+    },
+    "patches": {
+        "patch_id": "`patch_` and a ULID",
+        "task_id": "the task that it was made for",
+        "sha256": "of `diff`; a commit names it in its trailer `Patchline-Patch-SHA256`",
+        "base_commit": "the commit that the tool started from",
+        "tree": "the tree that the tool left",
+        "diff": "the patch as git writes it",
+        "files": "how many files it changes",
+        "insertions": "lines added",
+        "deletions": "lines removed",
+        "bytes": "size of `diff`",
+        "origin": "the tool that made it",
+        "replaces_patch_id": "the patch that this one stands for",
+        "effects": "what it does to each path: `change`, paths and modes",
+        "created_at": "when it was recorded",
+        "metadata": "anything else worth keeping, by name",
+    },
+    "workstream_dependencies": {
+        "ws_id": "who waits",
+        "depends_on": "for whom",
+    },
+    "task_dependencies": {
+        "task_id": "who waits",
+        "depends_on": "for whom",
+    },
+    "task_gates": {
+        "task_id": "the task",
+        "gate_id": "the execution of a gate",
+        "role": "`entry`: before the task may be queued; `exit`: judges its patch",
+    },
+    "state_transitions": {
+        "transition_id": "order of writing; the event file keeps it",
+        "event_id": "`evt_` and a ULID",
+        "entity_type": "the machine",
+        "entity_id": "the entity's key",
+        "entity_version": "the entity's `version` after the change",
+        "from_state": "`none` for a creation",
+        "to_state": "equal to `from_state` for acts that change no state: a hold, a resume",
+        "trigger": "what caused it",
+        "reason": "why, in words",
+        "severity": "info, warning, error or critical",
+        "operator": "the person who did it by hand; empty: patchline itself",
+        "metadata": "facts about the change; `extension: true` for one beyond the specification",
+        "run_id": "the run that the entity belongs to",
+        "workstream_id": "the workstream that it belongs to",
+        "phase_id": "the plan revision of the run",
+        "transitioned_at": "when it happened",
+        "prev_hash": "`hash` of the entity's audit row before this one; empty for the first",
+        "hash": "SHA-256 over this row and `prev_hash`",
+    },
+    "audit_checkpoints": {
+        "checkpoint_id": "1, 2, 3 and so on, without a gap",
+        "first_transition_id": "the first audit row under it",
+        "last_transition_id": "the last audit row under it",
+        "entries": "how many audit rows are under it",
+        "root": "root of the Merkle tree over the rows' hashes",
+        "prev_hash": "`hash` of the checkpoint before this one; empty for the first",
+        "hash": "SHA-256 over the columns above and `created_at`",
+        "created_at": "when it was made",
+        "metadata": "anything else worth keeping, by name",
+    },
+}
+"""Table -> column -> what it means, for the tables without a machine."""
+
+INDEXES: Mapping[str, str] = {
+    "ix_runs_dagster_run_id": "an op asks which run it belongs to",
+    "ix_tasks_worker_id": "a claim asks what a worker holds, recovery what a dead one held",
+    "ix_patches_task_id": "all patches of one task",
+    "ix_workstream_dependencies_depends_on": "whom a workstream's end concerns",
+    "ix_task_dependencies_depends_on": "whom a task's end concerns",
+    "ix_state_transitions_entity": "history of one entity",
+    "ix_state_transitions_run_id": "history of one run",
+}
+"""Index -> why it is there. One on a foreign key or on `state` explains itself."""
+
+STATE_INDEX = "lists and watchers ask for the rows in a state"
+PARENT_INDEX = "all rows of one parent, and the check of the foreign key"
+UNKNOWN = "(not described)"
+"""What the page says where a meaning is missing; a test refuses it."""
