@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from state import statements
+from state.entities import kind_of
 from state.errors import OptimisticLockError, TaskAlreadyAssignedError
+from state.reads import lock
 
 if TYPE_CHECKING:
     from state.transaction import Transaction
@@ -42,7 +44,7 @@ def claim(
         EntityNotFoundError: no such worker, or no such task.
         TaskAlreadyAssignedError: the named task is held by another worker.
     """
-    worker = tx.get("worker", worker_id)
+    worker = lock(tx.connection, kind_of("worker"), worker_id)
     if task_id is not None:
         named = tx.get("task", task_id)
         if named.state == "running" and named.worker_id != worker_id:

@@ -27,6 +27,15 @@ class StoreUnavailableError(PatchlineError):
     code = "store_unavailable"
 
 
+class TransactionLostError(StoreUnavailableError):
+    """A transaction was dropped before it was kept: a deadlock, a restart, a cut connection.
+
+    Nothing of it is in the database, so doing it again is safe.
+    """
+
+    code = "transaction_lost"
+
+
 class EntityNotFoundError(PatchlineError, LookupError):
     """There is no such row."""
 

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from state.audit import TransitionRecord
+from state.database import Database
 from state.schema import state_transitions
 
 _LOG = logging.getLogger(__name__)
@@ -33,12 +34,12 @@ class EventFile:
 
     Args:
         path: of the file; its lock file lies beside it.
-        engine: of the database with the table.
+        database: the one with the table.
     """
 
-    def __init__(self, path: Path, engine: Engine) -> None:
+    def __init__(self, path: Path, database: Database) -> None:
         self.path = path
-        self._engine = engine
+        self._database = database
         self._lock_path = path.with_name(path.name + ".lock")
         self._guard = threading.Lock()
         self._pending: list[Sequence[TransitionRecord]] = []
@@ -62,7 +63,8 @@ class EventFile:
             with self._guard:
                 if self._pending:
                     waiting, self._pending = self._pending, []
-                    self._project([record for records in waiting for record in records])
+                    records = [record for records in waiting for record in records]
+                    self._project(sorted(records, key=lambda record: record.transition_id))
         except (OSError, SQLAlchemyError) as error:
             _LOG.error("The event file %s lags behind: %s. It catches up later.", self.path, error)
 
@@ -135,13 +137,19 @@ class EventFile:
     ) -> None:
         if records and records[-1].transition_id <= cursor:
             return
-        if records and records[0].transition_id == cursor + 1:
+        if records and _continue(records, cursor):
             _write_lines(file, records)
             cursor = records[-1].transition_id
         else:
-            with self._engine.connect() as connection:
-                cursor = _copy(connection, file, cursor)
+            cursor = self._copy(file, cursor)
         _remember(lock, os.fstat(file).st_size, cursor)
+
+    def _copy(self, file: int, cursor: int) -> int:
+        """Append what is settled after the cursor; says the new cursor."""
+        while (last := self._database.settled(cursor)) > cursor:
+            with self._database.reading() as connection:
+                cursor = _copy(connection, file, cursor, last)
+        return cursor
 
     def _from_last_line(self, file: int, size: int) -> int | None:
         """The `transition_id` of the last line; 0 when empty, None when it makes no sense."""
@@ -155,7 +163,7 @@ class EventFile:
         query = select(state_transitions.c.transition_id).where(
             state_transitions.c.event_id == event_id
         )
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return connection.execute(query).scalar()
 
     def _set_aside(self) -> None:
@@ -168,8 +176,7 @@ class EventFile:
         fresh = self.path.with_name(self.path.name + ".new")
         file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         try:
-            with self._engine.connect() as connection:
-                cursor = _copy(connection, file, 0)
+            cursor = self._copy(file, 0)
             os.fsync(file)
             fresh.replace(self.path)
             _remember(lock, os.fstat(file).st_size, cursor)
@@ -199,21 +206,28 @@ def _last_line(file: int, size: int) -> bytes | None:
     return lines[-1] if lines else None
 
 
-def _copy(connection: Connection, file: int, cursor: int) -> int:
-    """Append all rows after the cursor; says the new cursor."""
-    while True:
+def _continue(records: Sequence[TransitionRecord], cursor: int) -> bool:
+    """Whether these rows are the very next ones, without a gap."""
+    first, last = records[0].transition_id, records[-1].transition_id
+    return first == cursor + 1 and last - first == len(records) - 1
+
+
+def _copy(connection: Connection, file: int, cursor: int, last: int) -> int:
+    """Append the rows after the cursor up to the last one; says the new cursor."""
+    while cursor < last:
         query = (
             select(state_transitions)
-            .where(state_transitions.c.transition_id > cursor)
+            .where(state_transitions.c.transition_id.between(cursor + 1, last))
             .order_by(state_transitions.c.transition_id)
             .limit(_PAGE)
         )
         rows: list[Any] = list(connection.execute(query).mappings())
         if not rows:
-            return cursor
+            return last
         records = [TransitionRecord(**row) for row in rows]
         _write_lines(file, records)
         cursor = records[-1].transition_id
+    return cursor
 
 
 def _write_lines(file: int, records: Sequence[TransitionRecord]) -> None:

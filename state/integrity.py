@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg
+from psycopg.errors import CheckViolation, ForeignKeyViolation, NotNullViolation, UniqueViolation
+
 from state import statements
 from state.connection import Connection
 from state.entities import Kind
@@ -34,7 +37,7 @@ def explain(
     """The error of ours that a refused write amounts to.
 
     Args:
-        connection: still usable: SQLite undoes only the refused statement.
+        connection: SQLite's is still usable: it undoes only the refused statement.
         kind: of the row that was written.
         values: the row as it would have been.
         aim: the state it should have got, or what was done with it.
@@ -44,14 +47,10 @@ def explain(
     said = str(error)
     if found := _OURS.search(said):
         return _broken_rule(kind, key, values, aim, found.group(1), found.group(2))
+    if isinstance(error, psycopg.Error):
+        return _refused_by_postgresql(kind, key, values, aim, error)
     if found := _CHECK.search(said):
-        name = found.group(1)
-        if order := _ORDER.search(name):
-            early, late = order.groups()
-            return TimestampOrderingViolation(
-                kind.name, key, (early, str(values[early])), (late, str(values[late]))
-            )
-        return GuardNotSatisfied(kind.name, key, aim, (name,), "the row breaks a rule of its table")
+        return _broken_check(kind, key, values, aim, found.group(1))
     if found := _NOT_NULL.search(said):
         return GuardNotSatisfied(kind.name, key, aim, (found.group(1),))
     if said.startswith("UNIQUE"):
@@ -66,6 +65,39 @@ def explain(
             if connection.first(query, {statements.KEY: wanted}) is None:
                 return EntityNotFoundError(_singular(parent.table.name), str(wanted))
     return GuardNotSatisfied(kind.name, key, aim, (said,), "the database refused the row")
+
+
+def _refused_by_postgresql(
+    kind: Kind, key: str, values: Mapping[str, Any], aim: str, error: psycopg.Error
+) -> PatchlineError:
+    """PostgreSQL says itself what it is about; its transaction answers no more questions."""
+    about = error.diag
+    if isinstance(error, CheckViolation):
+        return _broken_check(kind, key, values, aim, about.constraint_name or "")
+    if isinstance(error, NotNullViolation):
+        return GuardNotSatisfied(kind.name, key, aim, (about.column_name or "",))
+    if isinstance(error, UniqueViolation):
+        return EntityExistsError(kind.name, key)
+    if isinstance(error, ForeignKeyViolation):
+        for column in kind.table.c:
+            for reference in column.foreign_keys:
+                if f"({column.name})=" in (about.message_detail or ""):
+                    parent = _singular(reference.column.table.name)
+                    return EntityNotFoundError(parent, str(values.get(column.name)))
+    refused = about.message_primary or str(error)
+    return GuardNotSatisfied(kind.name, key, aim, (refused,), "the database refused the row")
+
+
+def _broken_check(
+    kind: Kind, key: str, values: Mapping[str, Any], aim: str, name: str
+) -> PatchlineError:
+    """The error for a CHECK constraint of the table, by its name."""
+    if order := _ORDER.search(name):
+        early, late = order.groups()
+        return TimestampOrderingViolation(
+            kind.name, key, (early, str(values[early])), (late, str(values[late]))
+        )
+    return GuardNotSatisfied(kind.name, key, aim, (name,), "the row breaks a rule of its table")
 
 
 def _broken_rule(

@@ -14,5 +14,4 @@ def landings(store: StateStore, ws_id: str) -> list[Row]:
     Only `state, base_commit, commit_sha, candidate_commit`: it is asked for in every attempt.
     """
     wanted = {"the_key": ws_id, "s0": ON_THE_BRANCH[0], "s1": ON_THE_BRANCH[1], "s2": "verified"}
-    with store.looking() as connection:
-        return connection.rows(statements.LANDINGS, wanted)
+    return store.look(lambda connection: connection.rows(statements.LANDINGS, wanted))

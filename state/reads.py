@@ -21,6 +21,18 @@ def fetch(connection: Connection, kind: Kind, entity_id: str) -> Row:
     return row
 
 
+def lock(connection: Connection, kind: Kind, entity_id: str) -> Row:
+    """The row with that key, which nobody else changes until the transaction ends.
+
+    Raises:
+        EntityNotFoundError: there is none.
+    """
+    row = connection.first(statements.locked(kind.name), {statements.KEY: entity_id})
+    if row is None:
+        raise EntityNotFoundError(kind.name, entity_id)
+    return row
+
+
 def search(
     connection: Connection, kind: Kind, filters: Mapping[str, Any], limit: int | None
 ) -> list[Row]:

@@ -4,7 +4,7 @@ compiled by the statement's identity."""
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, select
+from sqlalchemy import Select, Table, bindparam, func, select
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate, Update
 
 from state.entities import KINDS
@@ -12,6 +12,7 @@ from state.machines import MACHINES
 from state.schema import (
     patch_ledger_entries,
     runs,
+    state_transitions,
     task_attempts,
     task_dependencies,
     task_gates,
@@ -32,6 +33,15 @@ def by_key(entity_type: str) -> Select[*tuple[Any, ...]]:
     """The row whose key is the parameter `the_key`."""
     kind = KINDS[entity_type]
     return select(kind.table).where(kind.table.c[kind.key] == bindparam(KEY))
+
+
+@cache
+def locked(entity_type: str) -> Select[*tuple[Any, ...]]:
+    """The row whose key is the parameter `the_key`, held until the transaction ends.
+
+    SQLite has no such words, and needs none: its writers take turns.
+    """
+    return by_key(entity_type).with_for_update()
 
 
 @cache
@@ -128,7 +138,10 @@ def successor(table: Table, key: str) -> Select[*tuple[Any, ...]]:
 
 @cache
 def queued_tasks(of_run: bool, named: bool, of_workstream: bool) -> Select[*tuple[Any, ...]]:
-    """Tasks that may be claimed, in plan order; parameters `run_id, task_id, workstream_id`."""
+    """Tasks that may be claimed and nobody is claiming, in plan order; held until the end.
+
+    Parameters: `run_id, task_id, workstream_id`.
+    """
     query = (
         select(tasks.c.task_id, tasks.c.version, tasks.c.capabilities)
         .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
@@ -139,6 +152,7 @@ def queued_tasks(of_run: bool, named: bool, of_workstream: bool) -> Select[*tupl
             *(runs.c.state != ended for ended in sorted(MACHINES["run"].terminal)),
         )
         .order_by(workstreams.c.position, tasks.c.position, tasks.c.created_at, tasks.c.task_id)
+        .with_for_update(of=tasks, skip_locked=True)
     )
     if of_run:
         query = query.where(runs.c.run_id == bindparam("run_id"))
@@ -185,3 +199,4 @@ LANDINGS = select(
     patch_ledger_entries.c.workstream_id == bindparam(KEY),
     patch_ledger_entries.c.state.in_([bindparam("s0"), bindparam("s1"), bindparam("s2")]),
 )
+LAST_AUDIT_ROW = select(func.max(state_transitions.c.transition_id).label("last"))

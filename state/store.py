@@ -1,10 +1,10 @@
 """The one door to the single source of truth (design section 7)."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from state.audit import Contexts, TransitionRecord
 from state.claims import Claim
 from state.clock_and_ids import Clock, IdSource, SystemClock, UlidSource, timestamp
 from state.connection import Connection, Row
-from state.database import SqliteDatabase, sqlite_path
+from state.database import Database, open_database
 from state.entities import kind_of
 from state.errors import StoreUsageError
 from state.events import EventFile
@@ -22,6 +22,7 @@ from state.settings import Settings
 from state.transaction import Transaction
 
 EVENT_FILE = "transitions.jsonl"
+_T = TypeVar("_T")
 
 
 class StateStore:
@@ -31,7 +32,7 @@ class StateStore:
     in one.
     """
 
-    def __init__(self, database: SqliteDatabase, events: EventFile, settings: Settings) -> None:
+    def __init__(self, database: Database, events: EventFile, settings: Settings) -> None:
         self.database = database
         self.events = events
         self._settings = settings
@@ -49,20 +50,22 @@ class StateStore:
         """Open a store; a new SQLite file gets the schema, an old one is never altered.
 
         Args:
-            url: `sqlite:///path/to/pipeline.db`.
+            url: `sqlite:///path/to/pipeline.db` or `postgresql+psycopg://user@host/database`.
             strict: refuse the machines' extensions.
             clock: says the time; the computer's by default.
             ids: makes ids; ULIDs by default.
-            events: the JSONL event file; `transitions.jsonl` beside the database by default.
+            events: the JSONL event file; by default `transitions.jsonl` beside a SQLite file, or
+                in the home (`$PATCHLINE_HOME`, `./.state`) for PostgreSQL.
 
         Raises:
-            StoreUnavailableError: the file cannot be opened or is not one of ours.
-            StoreUsageError: the address is not one, or not SQLite.
+            StoreUnavailableError: it cannot be opened, is not one of ours, or needs an upgrade.
+            StoreUsageError: the address is not one.
         """
-        database = SqliteDatabase(sqlite_path(url))
+        database = open_database(url)
         settings = Settings(clock or SystemClock(), ids or UlidSource(), strict, Contexts())
-        path = Path(events) if events else database.path.with_name(EVENT_FILE)
-        store = cls(database, EventFile(path, database.engine), settings)
+        path = Path(events) if events else database.folder / EVENT_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store = cls(database, EventFile(path, database), settings)
         store.events.catch_up()
         return store
 
@@ -230,9 +233,9 @@ class StateStore:
         """A connection for several reads that see one and the same moment."""
         return self.database.reading()
 
-    def looking(self) -> AbstractContextManager[Connection]:
-        """A connection for single reads, each of which sees what is kept at that moment."""
-        return self.database.looking()
+    def look(self, work: Callable[[Connection], _T]) -> _T:
+        """Do single reads, each of which sees what is kept at that moment; perhaps twice."""
+        return self.database.look(work)
 
     def get(self, entity_type: str, entity_id: str) -> Row:
         """The row with that key; attributes by column name.
@@ -240,13 +243,13 @@ class StateStore:
         Raises:
             EntityNotFoundError: there is none.
         """
-        with self.looking() as connection:
-            return reads.fetch(connection, kind_of(entity_type), entity_id)
+        kind = kind_of(entity_type)
+        return self.look(lambda connection: reads.fetch(connection, kind, entity_id))
 
     def find(self, entity_type: str, *, limit: int | None = None, **filters: Any) -> list[Row]:
         """Rows whose columns equal the filters (a list: one of these), oldest first."""
-        with self.looking() as connection:
-            return reads.search(connection, kind_of(entity_type), filters, limit)
+        kind = kind_of(entity_type)
+        return self.look(lambda connection: reads.search(connection, kind, filters, limit))
 
     def close(self) -> None:
         """Bring the event file up to date and let go of the database. Twice is once."""

@@ -309,7 +309,7 @@ class Transaction:
     # Parts
 
     def _row(self, kind: Kind, entity_id: str) -> dict[str, Any]:
-        return as_dict(reads.fetch(self.connection, kind, entity_id))
+        return as_dict(reads.lock(self.connection, kind, entity_id))
 
     def _refuse_fixed(
         self,

@@ -89,7 +89,7 @@ def _sqlite(watch: Watch) -> str:
 def _postgresql() -> Iterator[str]:
     for watch in watches(Postgresql()):
         rules = "".join(
-            f"  IF {rule.broken} THEN\n"
+            f"  IF ({rule.broken}) THEN\n"
             "    RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',\n"
             f"      MESSAGE = 'patchline:{rule.code}: {rule.message}';\n  END IF;\n"
             for rule in watch.rules

@@ -119,7 +119,7 @@ def _on_update(kind: Kind, machine: StateMachine, spelling: Spelling) -> tuple[R
         "a.hash = NEW.audit_head",
         f"NOT {spelling.differs('a.prev_hash', 'OLD.audit_head')}",
     )
-    ended = f"OLD.state IN ({_list(sorted(machine.terminal))})"
+    ended = f"OLD.state IN ({_list(sorted(machine.terminal))})" if machine.terminal else "1 = 0"
     kept = [c for c in kind.table.c if c.key not in CHANGES_AFTER_THE_END]
     about = spelling.differs("NEW.metadata", "OLD.metadata", kind.table.c["metadata"])
     return (

@@ -6,9 +6,9 @@ import sys
 from state.store import StateStore
 
 
-def main(url: str, worker_id: str) -> None:
+def main(url: str, events: str, worker_id: str) -> None:
     """Say that it is ready, wait for the word to go, then work."""
-    with StateStore.open(url) as store:
+    with StateStore.open(url, events=events) as store:
         print("ready", flush=True)
         sys.stdin.readline()
         got: list[str] = []
@@ -21,4 +21,4 @@ def main(url: str, worker_id: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

@@ -1,4 +1,7 @@
-"""A store in a temporary folder, with a clock that stands still and ids that count."""
+"""A store in a temporary place, with a clock that stands still and ids that count.
+
+Every test that asks for `world` or `store` runs on both backends.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from state.clock_and_ids import ManualClock, SequentialIds
-from state.store import StateStore
+from state.store import EVENT_FILE, StateStore
+from tests import postgres
 from tests.state.world import World
 
 
@@ -15,13 +19,21 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'pipeline.db'}"
+        return
+    with postgres.database() as address:
+        yield address
+
+
 @pytest.fixture
-def world(tmp_path: Path, clock: ManualClock) -> Iterator[World]:
-    store = StateStore.open(
-        f"sqlite:///{tmp_path / 'pipeline.db'}", clock=clock, ids=SequentialIds()
-    )
+def world(url: str, tmp_path: Path, clock: ManualClock) -> Iterator[World]:
+    store = StateStore.open(url, clock=clock, ids=SequentialIds(), events=tmp_path / EVENT_FILE)
     with store:
-        yield World(store, clock, tmp_path)
+        yield World(store, clock, tmp_path, url)
 
 
 @pytest.fixture

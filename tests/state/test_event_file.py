@@ -80,7 +80,7 @@ def test_a_damaged_file_is_mended_when_a_store_opens(world: World, how: str) -> 
         "behind": lambda: path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-2])),
     }
     damage[how]()
-    with StateStore.open(world.url):
+    with world.open():
         assert path.read_bytes() == whole
 
 
@@ -102,7 +102,7 @@ def test_a_file_that_does_not_fit_is_kept_aside_and_written_anew(
 ) -> None:
     path = world.store.events.path
     path.write_bytes(content)
-    with caplog.at_level(logging.WARNING), StateStore.open(world.url) as store:
+    with caplog.at_level(logging.WARNING), world.open() as store:
         assert events(path) == table(store)
     assert (world.folder / "transitions.jsonl.old").read_bytes() == content
     assert "does not fit" in caplog.text
@@ -157,7 +157,7 @@ def test_rebuild_writes_the_file_anew(world: World) -> None:
 
 
 def test_many_stores_and_threads_write_one_file_in_order(world: World) -> None:
-    stores = [StateStore.open(world.url) for _ in range(3)]
+    stores = [world.open() for _ in range(3)]
     start = threading.Barrier(6)
 
     def write(store: StateStore) -> None:
@@ -190,7 +190,7 @@ def test_cut_anywhere_it_comes_back_the_same(world: World, data: st.DataObject) 
 WRITER = """
 import sys
 from state.store import StateStore
-store = StateStore.open(sys.argv[1])
+store = StateStore.open(sys.argv[1], events=sys.argv[2])
 while True:
     with store.batch() as tx:
         worker = tx.create("worker").worker_id
@@ -202,7 +202,7 @@ while True:
 def test_a_killed_writer_loses_nothing_that_it_was_told_is_kept(world: World) -> None:
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, world.url], cwd=root, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, *world.address], cwd=root, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     told = [process.stdout.readline().strip() for _ in range(20)]
@@ -210,7 +210,7 @@ def test_a_killed_writer_loses_nothing_that_it_was_told_is_kept(world: World) ->
     told += process.stdout.read().split("\n")[:-1]
     process.stdout.close()
     process.wait()
-    with StateStore.open(world.url) as store:
+    with world.open() as store:
         assert events(store.events.path) == table(store)
         kept = {row.worker_id: row.state for row in store.find("worker")}
         assert {kept[worker] for worker in told} == {"idle"}

@@ -298,13 +298,13 @@ def test_a_reopened_store_has_everything_and_makes_its_folder(tmp_path: Path) ->
         assert store.get("run", run).state == "pending"
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_sqlite_is_run_for_durability(store: StateStore) -> None:
-    with store.database.engine.connect() as connection:
-        read = lambda name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()  # noqa: E731
-        assert read("journal_mode") == "wal"
-        assert read("synchronous") == 2
-        assert read("foreign_keys") == 1
-        assert read("busy_timeout") == 30_000
+    read = lambda name: store.look(lambda c: c.driver.execute(f"PRAGMA {name}").fetchone()[0])  # noqa: E731
+    assert read("journal_mode") == "wal"
+    assert read("synchronous") == 2
+    assert read("foreign_keys") == 1
+    assert read("busy_timeout") == 120_000
 
 
 def test_text_that_is_no_unicode_is_kept_as_escapes(world: World) -> None:

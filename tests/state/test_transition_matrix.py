@@ -5,7 +5,6 @@ import pytest
 from state.clock_and_ids import SequentialIds
 from state.errors import InvalidTransitionError, TerminalStateViolation
 from state.machines import MACHINES
-from state.store import StateStore
 from tests.state.world import NEEDS, World
 
 SOURCES = [(name, state) for name, machine in MACHINES.items() for state in machine.states]
@@ -49,7 +48,7 @@ def test_a_strict_store_refuses_the_extensions(world: World, edge: object) -> No
     source, target = edge.source, edge.target  # type: ignore[attr-defined]
     entity_id = world.make_in(name, source)
     with (
-        StateStore.open(world.url, strict=True, clock=world.clock, ids=SequentialIds()) as strict,
+        world.open(strict=True, clock=world.clock, ids=SequentialIds()) as strict,
         pytest.raises(InvalidTransitionError),
     ):
         strict.transition(name, entity_id, target, **NEEDS.get((name, target), {}))

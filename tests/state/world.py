@@ -25,17 +25,25 @@ NEEDS: dict[tuple[str, str], dict[str, Any]] = {
 class World:
     """A store with what tests of it need: parents on demand, and any entity in any state."""
 
-    def __init__(self, store: StateStore, clock: ManualClock, folder: Path) -> None:
+    def __init__(
+        self, store: StateStore, clock: ManualClock, folder: Path, url: str | None = None
+    ) -> None:
         self.store = store
         self.clock = clock
         self.folder = folder
+        self.url = url or f"sqlite:///{folder / 'pipeline.db'}"
         self.run_id = store.create("run").run_id
         self.ws_id = store.create("workstream", run_id=self.run_id, slug="core").ws_id
         self._tools = 0
 
     @property
-    def url(self) -> str:
-        return f"sqlite:///{self.folder / 'pipeline.db'}"
+    def address(self) -> tuple[str, str]:
+        """Database and event file, for a process that opens the same store."""
+        return self.url, str(self.store.events.path)
+
+    def open(self, **how: Any) -> StateStore:
+        """Another store on the same database and event file."""
+        return StateStore.open(self.url, events=self.store.events.path, **how)
 
     def make(self, entity_type: str, **columns: Any) -> str:
         """A new entity; says its id."""
