@@ -128,6 +128,7 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
     chosen = [ws for ws in plan.workstreams if launch.workstream in (None, ws.id)]
     skipped = skipped_workstreams(plan)
     ids: dict[str, str] = {}
+    next_place = 0
     for position, ws in enumerate(chosen):
         row = tx.create(
             "workstream",
@@ -143,7 +144,8 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
             reason = "disabled in the plan" if not ws.enabled else "needs a skipped workstream"
             tx.transition("workstream", row.ws_id, "skipped", reason=reason)
         else:
-            _create_tasks(tx, plan, ws, row.ws_id)
+            _create_tasks(tx, plan, ws, row.ws_id, next_place)
+            next_place += len(ws.tasks)
     for ws in chosen:
         needs = [other for other in ws.depends_on if other in ids]
         for other in needs:
@@ -155,9 +157,10 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
     return tx.get("run", run.run_id)
 
 
-def _create_tasks(tx: Transaction, plan: Plan, ws: Workstream, ws_id: str) -> None:
+def _create_tasks(tx: Transaction, plan: Plan, ws: Workstream, ws_id: str, first: int) -> None:
+    """The tasks of a workstream; their places are counted through the whole run."""
     ids: dict[str, str] = {}
-    for position, task in enumerate(ws.tasks):
+    for position, task in enumerate(ws.tasks, first):
         resolved = plan.resolve(ws, task)
         row = tx.create(
             "task",

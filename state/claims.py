@@ -1,13 +1,18 @@
-"""Claiming a task: it starts, its worker is busy, an attempt begins: all in one transaction."""
+"""Claiming a task: it starts, its worker is busy, an attempt begins: all in one transaction.
+
+One statement decides who gets which task. On PostgreSQL it locks the row that it finds and passes
+over those that others are claiming; on SQLite claims take turns.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from state import statements
+from state.connection import Row
 from state.entities import kind_of
-from state.errors import OptimisticLockError, TaskAlreadyAssignedError
+from state.errors import TaskAlreadyAssignedError
 from state.reads import lock
 
 if TYPE_CHECKING:
@@ -51,11 +56,12 @@ def claim(
             raise TaskAlreadyAssignedError(task_id, named.worker_id)
     if worker.state != "idle" or worker.drain or _holds_a_task(tx, worker_id):
         return None
-    skills = capabilities | set(worker.capabilities)
-    for candidate in _queued(tx, worker.run_id, task_id, workstream_id):
-        if skills.issuperset(candidate.capabilities):
-            return _take(tx, worker_id, candidate)
-    return None
+    wanted = {"run_id": worker.run_id, "task_id": task_id, "workstream_id": workstream_id}
+    query = statements.claimable_task(*(value is not None for value in wanted.values()))
+    values = {name: value for name, value in wanted.items() if value is not None}
+    values["skills"] = sorted(capabilities | set(worker.capabilities))
+    found = tx.connection.first(query, values)
+    return None if found is None else _take(tx, worker_id, found)
 
 
 def _holds_a_task(tx: Transaction, worker_id: str) -> bool:
@@ -63,27 +69,14 @@ def _holds_a_task(tx: Transaction, worker_id: str) -> bool:
     return tx.connection.first(statements.HELD_TASK, {statements.KEY: worker_id}) is not None
 
 
-def _queued(
-    tx: Transaction, run_id: str | None, task_id: str | None, workstream_id: str | None
-) -> list[Any]:
-    wanted = {"run_id": run_id, "task_id": task_id, "workstream_id": workstream_id}
-    query = statements.queued_tasks(*(value is not None for value in wanted.values()))
-    values = {name: value for name, value in wanted.items() if value is not None}
-    return tx.connection.rows(query, values)
-
-
-def _take(tx: Transaction, worker_id: str, candidate: Any) -> Claim | None:
-    try:
-        record = tx.transition(
-            "task",
-            candidate.task_id,
-            "running",
-            expected_version=candidate.version,
-            worker_id=worker_id,
-        )
-    except OptimisticLockError:
-        # Only where the database lets others write meanwhile: then it was theirs.
-        return None
+def _take(tx: Transaction, worker_id: str, candidate: Row) -> Claim:
+    record = tx.transition(
+        "task",
+        candidate.task_id,
+        "running",
+        expected_version=candidate.version,
+        worker_id=worker_id,
+    )
     # The first heartbeat of the attempt comes with the claim (decisions K1).
     beat = tx.now()
     tx.transition("worker", worker_id, "busy", task_id=candidate.task_id, heartbeat_at=beat)

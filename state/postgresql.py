@@ -149,7 +149,7 @@ class PostgresqlDatabase:
                 if unseen := [gap for gap in gaps if gap not in self._gaps]:
                     # Higher than the number of any transaction that had begun when we looked.
                     (seen_at,) = driver.execute(_NEXT_TRANSACTION).fetchone()
-                    self._gaps.update(dict.fromkeys(unseen, seen_at))
+                    self._gaps |= dict.fromkeys(unseen, int(seen_at))
                     new_gaps = True
                     break
                 if any(oldest_running < self._gaps[gap] for gap in gaps):

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+from sqlalchemy import text as text_clause
 
 from state.columns import BIG, METADATA, document, flag, machine_table, number, real, text
 
@@ -98,6 +99,12 @@ tasks = machine_table(
         ),
         CheckConstraint("retry_count <= max_retries", name="ck_tasks_retry_count"),
         Index("ix_tasks_worker_id", "worker_id"),
+        Index(
+            "ix_tasks_queue",
+            *("position", "created_at", "task_id"),
+            sqlite_where=text_clause("state = 'queued'"),
+            postgresql_where=text_clause("state = 'queued'"),
+        ),
     ),
 )
 

@@ -4,10 +4,11 @@ compiled by the statement's identity."""
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, func, select
+from sqlalchemy import JSON, Select, Table, bindparam, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate, Update
 
 from state.entities import KINDS
+from state.json_lists import covers
 from state.machines import MACHINES
 from state.schema import (
     patch_ledger_entries,
@@ -137,21 +138,25 @@ def successor(table: Table, key: str) -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def queued_tasks(of_run: bool, named: bool, of_workstream: bool) -> Select[*tuple[Any, ...]]:
-    """Tasks that may be claimed and nobody is claiming, in plan order; held until the end.
+def claimable_task(of_run: bool, named: bool, of_workstream: bool) -> Select[*tuple[Any, ...]]:
+    """The first task in plan order that may be claimed and that nobody else is claiming; held.
 
-    Parameters: `run_id, task_id, workstream_id`.
+    Parameters: `skills`, and as chosen `run_id, task_id, workstream_id`. Leans on the index
+    `ix_tasks_queue`.
     """
     query = (
-        select(tasks.c.task_id, tasks.c.version, tasks.c.capabilities)
+        select(tasks.c.task_id, tasks.c.version)
         .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
         .join(runs, runs.c.run_id == workstreams.c.run_id)
         .where(
-            tasks.c.state == "queued",
+            # Written out, since an index of some rows is used only for the very same words.
+            tasks.c.state == literal_column("'queued'"),
+            covers(bindparam("skills", type_=JSON), tasks.c.capabilities),
             runs.c.held.is_(False),
             *(runs.c.state != ended for ended in sorted(MACHINES["run"].terminal)),
         )
-        .order_by(workstreams.c.position, tasks.c.position, tasks.c.created_at, tasks.c.task_id)
+        .order_by(tasks.c.position, tasks.c.created_at, tasks.c.task_id)
+        .limit(literal_column("1"))
         .with_for_update(of=tasks, skip_locked=True)
     )
     if of_run:

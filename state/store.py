@@ -18,6 +18,7 @@ from state.entities import kind_of
 from state.errors import StoreUsageError
 from state.events import EventFile
 from state.heartbeats import beat
+from state.lost_transactions import redone_when_lost
 from state.settings import Settings
 from state.transaction import Transaction
 
@@ -103,6 +104,8 @@ class StateStore:
         Raises:
             StoreUsageError: this thread is inside a batch already, or the store is closed.
             StoreUnavailableError: the database cannot be written (locked, full, read-only).
+            TransactionLostError: the database has dropped it; nothing of it is kept, and it may be
+                done again (`state.lost_transactions`). The store's own methods do so themselves.
         """
         if self._closed:
             raise StoreUsageError("The store is closed. Open it again.")
@@ -124,6 +127,7 @@ class StateStore:
         if records:
             self.events.publish()
 
+    @redone_when_lost
     def create(
         self,
         entity_type: str,
@@ -136,6 +140,7 @@ class StateStore:
         with self.batch() as tx:
             return tx.create(entity_type, reason=reason, operator=operator, **columns)
 
+    @redone_when_lost
     def transition(
         self,
         entity_type: str,
@@ -165,6 +170,7 @@ class StateStore:
                 **columns,
             )
 
+    @redone_when_lost
     def update(
         self, entity_type: str, entity_id: str, *, token: str | None = None, **columns: Any
     ) -> Row:
@@ -172,6 +178,7 @@ class StateStore:
         with self.batch() as tx:
             return tx.update(entity_type, entity_id, token=token, **columns)
 
+    @redone_when_lost
     def record(
         self,
         entity_type: str,
@@ -195,6 +202,7 @@ class StateStore:
                 **columns,
             )
 
+    @redone_when_lost
     def claim_task(
         self,
         worker_id: str,
@@ -212,16 +220,19 @@ class StateStore:
                 workstream_id=workstream_id,
             )
 
+    @redone_when_lost
     def heartbeat(self, worker_id: str, *, token: str | None = None) -> None:
         """Say that a worker lives; neither a transition nor audited. See `state.heartbeats`."""
         with self.batch() as tx:
             beat(tx, worker_id, token)
 
+    @redone_when_lost
     def add_dependency(self, entity_type: str, entity_id: str, depends_on: str) -> None:
         """See `Transaction.add_dependency`."""
         with self.batch() as tx:
             tx.add_dependency(entity_type, entity_id, depends_on)
 
+    @redone_when_lost
     def add_task_gate(self, task_id: str, gate_id: str, role: str) -> None:
         """See `Transaction.add_task_gate`."""
         with self.batch() as tx:
