@@ -10,6 +10,7 @@ from pipeline_defs.skipping import skipped_workstreams
 from resources.recovery import refuse_if_alive
 from state.errors import EntityNotFoundError
 from state.home import Home
+from state.lost_transactions import redone_when_lost
 from state.machines import MACHINES
 from state.store import StateStore
 from state.transaction import Transaction
@@ -33,6 +34,7 @@ class Launch:
     retry_of: str | None = None
 
 
+@redone_when_lost
 def open_run(
     store: StateStore, home: Home, launch: Launch, max_concurrent: int | None = None
 ) -> Any:

@@ -28,6 +28,7 @@ from resources.specs import OnNoChange, TaskSpec
 from resources.tools import ToolResult, ToolRun, run_tool
 from resources.workers import Claim
 from resources.worktrees import UnreadableError
+from state.lost_transactions import redone_when_lost
 
 MAX_APPLIES = 3
 INFLATED_BYTES = 8 * 1024 * 1024
@@ -98,6 +99,7 @@ class Attempt:
             )
         return result
 
+    @redone_when_lost
     def _unchanged(self, claim: Claim, spec: TaskSpec, result: ToolResult) -> Completed:
         if spec.on_no_change is OnNoChange.FAIL:
             raise AttemptFailed(

@@ -17,6 +17,7 @@ from resources.specs import GateSpec
 from resources.tools import expand_command, limited
 from resources.worktrees import Sandbox
 from state.errors import PatchlineError
+from state.lost_transactions import redone_when_lost
 from state.store import StateStore
 from state.transaction import Transaction
 
@@ -137,6 +138,7 @@ class GateRunner:
         ran = bool(passed)
         return Verdict(ran and not failures, tuple(gate_ids), tuple(failures), "\n\n".join(texts))
 
+    @redone_when_lost
     def _open(
         self, name: str, spec: GateSpec, position: int, subject: Subject, broken: Sequence[str]
     ) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from resources.effects import Effect, Size
 from resources.patch_policy import Reason
+from state.lost_transactions import redone_when_lost
 from state.store import StateStore
 from state.transaction import Transaction
 
@@ -50,6 +51,7 @@ class PatchLedger:
     def __init__(self, store: StateStore, run_id: str) -> None:
         self._store, self._run_id = store, run_id
 
+    @redone_when_lost
     def record(
         self,
         artifact: Artifact,
@@ -99,6 +101,7 @@ class PatchLedger:
                 self._accept(tx, patch)
         return patch
 
+    @redone_when_lost
     def refuse_unread(
         self, reason: Reason, *, task_id: str, workstream_id: str, token: str
     ) -> None:
@@ -119,6 +122,7 @@ class PatchLedger:
             apply_attempts=apply,
         ).event_id
 
+    @redone_when_lost
     def conflict(self, patch: Patch, paths: Sequence[str], head: str) -> None:
         """queued -> apply_failed -> quarantined, with the conflicting paths."""
         reasons = [Reason("conflict", f"{path} conflicts with {head}", path) for path in paths]
@@ -163,6 +167,7 @@ class PatchLedger:
             commit_date=date,
         )
 
+    @redone_when_lost
     def committed(self, patch: Patch, commit: str) -> None:
         """verified -> committed, and the task with it: running -> validating -> completed."""
         with self._store.batch() as tx:
@@ -172,6 +177,7 @@ class PatchLedger:
             tx.transition("task", patch.task_id, "validating", token=patch.token)
             tx.transition("task", patch.task_id, "completed")
 
+    @redone_when_lost
     def requeue(self, patch: Patch, reason: str) -> Patch:
         """The branch moved under a verified patch: its entry is dropped, a new one takes over."""
         with self._store.batch() as tx:
@@ -185,6 +191,7 @@ class PatchLedger:
             self._accept(tx, renewed)
         return renewed
 
+    @redone_when_lost
     def drop_queued(self, patch: Patch, reason: str) -> None:
         """queued -> apply_failed -> dropped: it never found a head that stood still."""
         with self._store.batch() as tx:

@@ -18,6 +18,7 @@ from resources.worktrees import discard_sandbox
 from state.clock_and_ids import SystemClock, parse_timestamp, timestamp
 from state.errors import PreflightError
 from state.home import Home
+from state.lost_transactions import redone_when_lost
 from state.machines import MACHINES
 from state.run_view import run_view
 from state.store import StateStore
@@ -66,6 +67,7 @@ class Recovery:
         if worker.state in WORKER_ENDED or not is_alive(worker, self._store.clock.now()):
             self.fence(worker.worker_id)
 
+    @redone_when_lost
     def fence(self, worker_id: str, reason: str = "its process is gone") -> None:
         """Shut a worker down; its task leaves running in the same transaction (K2).
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resources.repository import Repository
 from resources.worktrees import Sandbox, discard_sandbox
+from state.lost_transactions import redone_when_lost
 from state.store import StateStore
 from state.transaction import Transaction
 
@@ -32,10 +33,14 @@ class SandboxPool:
             self._store.transition("uet_worker", sandbox.worker_id, "BUSY", task_id=task_id)
             yield sandbox
         finally:
-            with self._store.batch() as tx:
-                usable = self.make_idle(tx, sandbox)
-            if usable:
-                self.put_back(sandbox)
+            self._give_back(sandbox)
+
+    @redone_when_lost
+    def _give_back(self, sandbox: Sandbox) -> None:
+        with self._store.batch() as tx:
+            usable = self.make_idle(tx, sandbox)
+        if usable:
+            self.put_back(sandbox)
 
     def take(self) -> Sandbox:
         """An idle sandbox, or a new one; the caller makes its row BUSY, and IDLE at the end."""
@@ -56,18 +61,23 @@ class SandboxPool:
             self._idle.append(sandbox)
 
     def _spawn(self) -> Sandbox:
-        repo = str(self._repository.root)
-        with self._store.batch() as tx:
-            row = tx.create("uet_worker", run_id=self._run_id, repo=repo)
-            self._spawned.add(row.worker_id)
-        path = self._home / row.worker_id
+        worker_id = self._new_row()
+        path = self._home / worker_id
         try:
             path.mkdir(parents=True)
         except OSError as error:
-            self._store.transition("uet_worker", row.worker_id, "TERMINATED", reason=str(error))
+            self._store.transition("uet_worker", worker_id, "TERMINATED", reason=str(error))
             raise
-        self._store.transition("uet_worker", row.worker_id, "IDLE", path=str(path))
-        return Sandbox(row.worker_id, self._repository, path)
+        self._store.transition("uet_worker", worker_id, "IDLE", path=str(path))
+        return Sandbox(worker_id, self._repository, path)
+
+    @redone_when_lost
+    def _new_row(self) -> str:
+        repo = str(self._repository.root)
+        with self._store.batch() as tx:
+            row = tx.create("uet_worker", run_id=self._run_id, repo=repo)
+            self._spawned.add(row.worker_id)  # before it is kept: none may be left behind
+        return row.worker_id
 
     def close(self) -> None:
         """End every sandbox that this pool ever made, and delete its files."""

@@ -25,6 +25,7 @@ from resources.specs import TaskSpec
 from resources.workers import Claim
 from state.clock_and_ids import timestamp
 from state.errors import GuardNotSatisfied, PatchlineError
+from state.lost_transactions import redone_when_lost
 
 
 class TaskPath:
@@ -155,6 +156,7 @@ class TaskPath:
 
     # -- when it does not work out -------------------------------------------------------------
 
+    @redone_when_lost
     def _fail(self, claim: Claim, spec: TaskSpec, failure: AttemptFailed) -> Outcome:
         """running -> retrying or failed, with what the next attempt should know."""
         task = self._store.get("task", claim.task_id)
@@ -189,6 +191,7 @@ class TaskPath:
             return Retry(decision.delay, decision.reason)
         return Failed(decision.reason)
 
+    @redone_when_lost
     def _stop(self, claim: Claim) -> Outcome:
         """The attempt was stopped. An interrupt uses no attempt up; a cancellation is final."""
         task = self._store.get("task", claim.task_id)

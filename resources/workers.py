@@ -23,6 +23,7 @@ from state.errors import (
     TaskAlreadyAssignedError,
     TerminalStateViolation,
 )
+from state.lost_transactions import redone_when_lost
 from state.machines import MACHINES
 from state.store import StateStore
 
@@ -127,6 +128,7 @@ class WorkerPool:
             with self._lock:
                 del self._claims[claim.token]
 
+    @redone_when_lost
     def _queue_and_claim(
         self, task_id: str, worker_id: str, sandbox: Sandbox
     ) -> claims.Claim | None:
@@ -156,6 +158,7 @@ class WorkerPool:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
+    @redone_when_lost
     def _spawn(self) -> str:
         with self._store.batch() as tx:
             row = tx.create(
@@ -170,6 +173,7 @@ class WorkerPool:
             tx.transition("worker", row.worker_id, "idle")
         return row.worker_id
 
+    @redone_when_lost
     def _hand_back(self, worker_id: str, sandbox: Sandbox | None) -> None:
         """Worker and sandbox are idle again, unless somebody has ended them (fencing)."""
         if self._store.find("task", worker_id=worker_id, state="running", limit=1):

@@ -23,6 +23,7 @@ from resources.merging import Conflict, merge
 from resources.repository_turn import RepositoryLocked
 from resources.session import RunSession
 from resources.specs import WorkstreamSpec
+from state.lost_transactions import redone_when_lost
 from state.machines import MACHINES
 
 MAX_TARGET_MOVES = 20
@@ -84,6 +85,7 @@ class WorkstreamPath:
             self._store.transition("workstream", ws_id, "ready")
         return True
 
+    @redone_when_lost
     def _note_head(self) -> None:
         """Where the target stands, until a workstream of the run lands on it."""
         run = self._store.get("run", self._session.run_id)
@@ -216,6 +218,7 @@ class WorkstreamPath:
             self._store.get("run", row.run_id).created_at,
         )
 
+    @redone_when_lost
     def _completed(self, row: Any, commit: str | None, head: str | None) -> Landed:
         with self._store.batch() as tx:
             tx.transition("workstream", row.ws_id, "completed", merge_commit=commit)
