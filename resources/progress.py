@@ -1,35 +1,62 @@
 """What one entity's change means for the others of its run: unblocking, cancelling, ending.
 
-`settle` applies the rules of decisions R2, R3, W2 to W8 and T3 until nothing changes any more. It
-is idempotent and may be called by any process at any time: every change is a compare-and-swap,
-children go first, and what another process did meanwhile is simply seen on the next round.
+`state.propagation` decides and `settle` applies (decisions R2, R3, T3, W2, W4 to W8). It is
+idempotent and may be called by any process at any time, also after a crash: each entity changes in
+one transaction, children first, by a compare-and-swap on what was read; whoever is overtaken reads
+again and decides anew.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from resources.archive import archive_workstream
 from resources.recovery import Recovery
 from resources.specs import OnCriticalFailure, PolicySpec
-from state.derivations import (
-    LedgerFacts,
-    Proposal,
-    TaskFacts,
-    WorkstreamFacts,
-    derive_run,
-    derive_workstream,
+from state.errors import (
+    GuardNotSatisfied,
+    InvalidTransitionError,
+    OptimisticLockError,
+    PatchlineError,
 )
-from state.errors import InvalidTransitionError, OptimisticLockError
 from state.machines import MACHINES
-from state.run_view import RunView, run_view
+from state.propagation.cascade import cascade, task_step
+from state.propagation.facts import (
+    Cancellation,
+    LedgerFacts,
+    Policy,
+    Proposal,
+    Step,
+    TaskFacts,
+)
+from state.propagation.reading import run_facts
+from state.propagation.tasks import LOST
+from state.propagation.workstreams import derive_workstream
 from state.store import StateStore
+from state.transaction import Transaction
 
-RUN_ENDED = MACHINES["run"].terminal
-WS_ENDED = MACHINES["workstream"].terminal
-TASK_ENDED = MACHINES["task"].terminal
-ENDED_BADLY = frozenset({"failed", "cancelled"})
+MAX_OVERTAKEN = 100
+"""Times in a row that others may be faster before something must be wrong."""
+CHILDREN = {"workstream": ("task", "workstream_id"), "run": ("workstream", "run_id")}
+"""What lies under an entity, and the column that says so."""
+UNFINISHED = {
+    kind: [state for state in MACHINES[kind].states if state not in MACHINES[kind].terminal]
+    for kind, _ in CHILDREN.values()
+}
+
+
+class Overtaken(PatchlineError):
+    """The rows are no longer as they were read: read again and decide anew."""
+
+    code = "overtaken"
+
+    def __init__(self, step: Step, detail: str) -> None:
+        self.entity_type, self.entity_id, self.detail = step.entity_type, step.entity_id, detail
+        super().__init__(
+            f"The {step.entity_type} {step.entity_id} could not become {step.target}: {detail} "
+            "If it stays so, see `patchline status`, and resume the run."
+        )
 
 
 class Progress:
@@ -46,198 +73,209 @@ class Progress:
     def __init__(
         self, store: StateStore, run_id: str, policy: PolicySpec, home: Path, recovery: Recovery
     ) -> None:
-        self._store, self._run_id, self._policy, self._home = store, run_id, policy, home
+        self._store, self._run_id, self._home = store, run_id, home
         self._recovery = recovery
+        self._policy = Policy(
+            allow_noncritical_failures=policy.allow_noncritical_failures,
+            skipped_satisfies=policy.skipped_satisfies,
+            stop_on_critical_failure=policy.on_critical_failure is OnCriticalFailure.STOP,
+        )
         self._lock = threading.Lock()
 
-    def settle(self) -> None:
-        """Apply every rule until the run is consistent. Nothing is done twice."""
-        with self._lock:
-            while self._round(run_view(self._store, self._run_id)):
-                pass
-
-    def settle_task(self, task_id: str) -> None:
-        """Block, unblock or cancel one task by what has become of its dependencies."""
-        view = run_view(self._store, self._run_id)
-        if view.run.state == "running" and self._task(view, view.tasks[task_id]):
-            self.settle()
+    # -- asking ------------------------------------------------------------------------------------
 
     def has_losses(self, task_id: str) -> bool:
         """Whether a task's workstream has a task that ended badly: its end may mean something."""
         workstream_id = self._store.get("task", task_id).workstream_id
-        lost = self._store.find(
-            "task", workstream_id=workstream_id, state=sorted(ENDED_BADLY), limit=1
-        )
+        lost = self._store.find("task", workstream_id=workstream_id, state=sorted(LOST), limit=1)
         return bool(lost)
 
-    def task_started(self, task_id: str) -> None:
-        """ready -> executing for the workstream of a task that runs."""
-        workstream_id = self._store.get("task", task_id).workstream_id
-        row = self._store.get("workstream", workstream_id)
-        if row.state == "ready":
-            self._move("workstream", row.ws_id, "executing", row)
-
-    def derive(self, ws_id: str, tasks: Sequence[Any] | None = None) -> Proposal | None:
+    def derive(self, ws_id: str) -> Proposal | None:
         """What an executing workstream should become, from its tasks and patches (W2, W6)."""
-        tasks = self._store.find("task", workstream_id=ws_id) if tasks is None else tasks
-        ledger = self._store.find("patch_ledger", workstream_id=ws_id)
         return derive_workstream(
-            [TaskFacts.of(task) for task in tasks],
-            [LedgerFacts.of(entry) for entry in ledger],
+            [TaskFacts.of(task) for task in self._store.find("task", workstream_id=ws_id)],
+            [LedgerFacts.of(one) for one in self._store.find("patch_ledger", workstream_id=ws_id)],
             self._policy.allow_noncritical_failures,
         )
 
-    def cancel_task(self, task_id: str, reason: str) -> None:
-        """Cancel a task that cannot begin, and settle the others."""
-        self._cancel_task(self._store.get("task", task_id), "dependency_failed", reason)
+    # -- settling ----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Apply everything that follows from how the run stands. Nothing is done twice.
+
+        Raises:
+            Overtaken: a step was refused again and again, although the facts, read anew each time,
+                called for it.
+        """
+        with self._lock:
+            self._until_settled(lambda: cascade(run_facts(self._store, self._run_id), self._policy))
+
+    def settle_task(self, task_id: str) -> None:
+        """Block, unblock or cancel one task by what has become of its dependencies."""
+
+        def steps() -> list[Step]:
+            step = task_step(run_facts(self._store, self._run_id), task_id)
+            return [step] if step else []
+
+        if self._until_settled(steps) and self._store.get("task", task_id).state in LOST:
+            self.settle()
+
+    def task_started(self, task_id: str) -> None:
+        """ready -> executing for the workstream of a task that runs (W2), without a look around."""
+        workstream_id = self._store.get("task", task_id).workstream_id
+        row = self._store.get("workstream", workstream_id)
+        if row.state == "ready":
+            started = Proposal("executing", "first_task_started")
+            self._try(Step("workstream", row.ws_id, row.version, (started,)))
+
+    # -- ending on purpose -------------------------------------------------------------------------
+
+    def cancel_run(self, reason: str, operator: str | None = None) -> None:
+        """Cancel a run with everything under it, children first (R3). Idempotent.
+
+        The wish is kept with the run and nothing of it is dispatched any more: what a crash leaves
+        over is cancelled by the next settling. A validating entity waits for its verdict.
+        """
+        self._ask("run", self._run_id, Cancellation(reason, operator), held=True)
         self.settle()
 
-    def cancel_workstream(self, ws_id: str, reason: str) -> None:
-        """Cancel a workstream that cannot begin, with its tasks, and settle the others."""
-        view = run_view(self._store, self._run_id)
-        row = view.workstreams[ws_id]
-        trigger = "dependency_unreachable" if row.state == "blocked" else "user_cancelled"
-        self._cancel_workstream(view, row, trigger, reason)
+    def cancel_workstream(self, ws_id: str, reason: str, operator: str | None = None) -> None:
+        """Cancel a workstream with its tasks, and settle the others. Idempotent.
+
+        In a run that has not started it takes effect at the start.
+        """
+        self._ask("workstream", ws_id, Cancellation(reason, operator))
+        self.settle()
+
+    def cancel_task(self, task_id: str, reason: str, operator: str | None = None) -> None:
+        """Cancel a task, and settle the others. One that has ended, or is being judged, stays."""
+        trigger = "user_cancelled" if operator else "dependency_failed"
+
+        def steps() -> list[Step]:
+            task = self._store.get("task", task_id)
+            if MACHINES["task"].find(task.state, "cancelled") is None:
+                return []
+            proposal = Proposal("cancelled", trigger, reason)
+            return [Step("task", task_id, task.version, (proposal,), operator)]
+
+        self._until_settled(steps)
         self.settle()
 
     def end_workstream(self, ws_id: str, reason: str, trigger: str) -> bool:
-        """executing or validating -> failed, archived before (decisions W8)."""
-        row = self._store.get("workstream", ws_id)
-        if row.state in WS_ENDED:
-            return False
-        archive_workstream(self._store, self._home, ws_id, reason)
-        return self._move("workstream", ws_id, "failed", row, reason=reason, trigger=trigger)
+        """executing or validating -> failed, archived before (W8); whether it was this that did.
 
-    # -- one round -------------------------------------------------------------------------------
-
-    def _round(self, view: RunView) -> bool:
-        """One pass over the run; whether anything changed."""
-        if view.run.state != "running":
-            return False
-        changed = [self._task(view, task) for task in view.tasks.values()]
-        changed += [self._workstream(view, row) for row in view.workstreams.values()]
-        if not any(changed):
-            changed.append(self._run(view))
-        return any(changed)
-
-    def _task(self, view: RunView, task: Any) -> bool:
-        if task.state not in ("pending", "blocked"):
-            return False
-        needs = [view.newest(need) for need in view.task_needs.get(task.task_id, ())]
-        lost = [need.slug for need in needs if need.state in ENDED_BADLY]
-        if lost:
-            reason = f"needs {', '.join(lost)}, which did not complete"
-            return self._cancel_task(task, "dependency_failed", reason)
-        open_needs = [need.slug for need in needs if need.state != "completed"]
-        if task.state == "blocked" and not open_needs:
-            return self._move("task", task.task_id, "pending", task)
-        if task.state == "pending" and open_needs:
-            return self._move("task", task.task_id, "blocked", task, blocked_by=open_needs)
-        return False
-
-    def _workstream(self, view: RunView, row: Any) -> bool:
-        if row.state in WS_ENDED or row.state == "validating":
-            return False
-        if row.state in ("planned", "blocked", "ready") and self._unreachable(view, row):
-            return True
-        if self._stopping(view) and self._cancel_workstream(
-            view, row, "critical_sibling_failed", "a critical workstream failed"
-        ):
-            return True
-        if row.state not in ("ready", "executing"):
-            return False
-        proposal = self.derive(row.ws_id, view.tasks_of(row.ws_id))
-        if proposal is None or proposal.state != "failed":
-            return False
-        if row.state == "ready":  # none of its tasks could begin
-            reason = proposal.reason or "no task could begin"
-            return self._cancel_workstream(view, row, "user_cancelled", reason)
-        return self._fail_workstream(view, row, proposal)
-
-    def _unreachable(self, view: RunView, row: Any) -> bool:
-        """A dependency that cannot complete any more cancels what waits for it (decisions W4)."""
-        needs = [view.workstreams[need] for need in view.workstream_needs.get(row.ws_id, ())]
-        lost = [need.slug or need.ws_id for need in needs if need.state in ENDED_BADLY]
-        if not lost:
-            return False
-        reason = f"needs {', '.join(lost)}, which did not complete"
-        return self._cancel_workstream(view, row, "dependency_unreachable", reason)
-
-    def _stopping(self, view: RunView) -> bool:
-        return self._policy.on_critical_failure is OnCriticalFailure.STOP and any(
-            row.state == "failed" and row.is_critical for row in view.workstreams.values()
-        )
-
-    def _fail_workstream(self, view: RunView, row: Any, proposal: Proposal) -> bool:
-        siblings = [t for t in view.tasks_of(row.ws_id) if t.state not in TASK_ENDED]
-        if any(task.state == "validating" for task in siblings):
-            return False  # it waits for its verdict (decisions R3)
-        for task in siblings:
-            reason = proposal.reason or "a critical task failed"
-            self._cancel_task(task, "critical_sibling_failed", reason)
-        return self.end_workstream(row.ws_id, proposal.reason or "failed", proposal.trigger)
-
-    def _cancel_workstream(self, view: RunView, row: Any, trigger: str, reason: str) -> bool:
-        siblings = [t for t in view.tasks_of(row.ws_id) if t.state not in TASK_ENDED]
-        if any(task.state == "validating" for task in siblings):
-            return False
-        task_trigger = "dependency_failed" if trigger == "dependency_unreachable" else trigger
-        for task in siblings:
-            self._cancel_task(task, task_trigger, reason)
-        if row.state == "planned" and trigger == "dependency_unreachable":
-            self._move("workstream", row.ws_id, "blocked", row)
-            row = self._store.get("workstream", row.ws_id)
-        own = trigger if row.state == "blocked" and trigger == "dependency_unreachable" else None
-        return self._move("workstream", row.ws_id, "cancelled", row, trigger=own, reason=reason)
-
-    def _cancel_task(self, task: Any, trigger: str, reason: str) -> bool:
-        """Cancel a task together with whatever it had under way (children first).
-
-        One whose commit is on its branch already is completed instead.
+        Somebody else may have ended it meanwhile.
         """
+
+        def steps() -> list[Step]:
+            row = self._store.get("workstream", ws_id)
+            if row.state in MACHINES["workstream"].terminal:
+                return []
+            left = self._store.find("task", workstream_id=ws_id, state=UNFINISHED["task"])
+            told = Proposal("cancelled", "critical_sibling_failed", reason)
+            ending = [Step("task", task.task_id, task.version, (told,)) for task in left]
+            proposal = Proposal("failed", trigger, reason)
+            return [*ending, Step("workstream", ws_id, row.version, (proposal,))]
+
+        return self._until_settled(steps)
+
+    def _ask(self, kind: str, key: str, wish: Cancellation, **columns: Any) -> None:
+        """Keep that somebody wants an entity to end; the first who asks is kept."""
+        with self._store.batch() as tx:
+            row = tx.get(kind, key)
+            if row.state in MACHINES[kind].terminal or Cancellation.of(row.metadata):
+                return
+            metadata = {**row.metadata, **wish.as_metadata()}
+            tx.update(kind, key, metadata=metadata, **columns)
+            tx.record(kind, key, "cancel_requested", reason=wish.reason, operator=wish.operator)
+
+    # -- applying ----------------------------------------------------------------------------------
+
+    def _until_settled(self, decide: Callable[[], Sequence[Step]]) -> bool:
+        """Apply what is decided, and decide again, until nothing is left; whether anything was.
+
+        Facts only ever move towards their ends, so this ends; being overtaken is bounded.
+        """
+        changed, overtaken = False, 0
+        while steps := decide():
+            try:
+                for step in steps:
+                    as_decided = self._apply(step)
+                    changed, overtaken = True, 0
+                    if not as_decided:
+                        break
+            except Overtaken:
+                overtaken += 1
+                if overtaken >= MAX_OVERTAKEN:
+                    raise
+        return changed
+
+    def _try(self, step: Step) -> None:
+        """Apply one step, or leave it to whoever changed the entity meanwhile."""
+        try:
+            self._apply(step)
+        except Overtaken:
+            return
+
+    def _apply(self, step: Step) -> bool:
+        """One step in one transaction.
+
+        Returns:
+            Whether it was done as decided: a task that git has a commit of is completed instead of
+            cancelled, and what was to follow must be decided again.
+
+        Raises:
+            Overtaken: the rows have changed since this was decided; nothing was written.
+        """
+        if step.needs_archive:
+            reason = step.path[-1].reason or "failed"
+            archive_workstream(self._store, self._home, step.entity_id, reason)
         try:
             with self._store.batch() as tx:
-                if self._recovery.settle_patches(tx, task, reason) is not None:
-                    return True
-                tx.transition(
-                    "task",
-                    task.task_id,
-                    "cancelled",
-                    trigger=trigger,
-                    reason=reason,
-                    expected_version=task.version,
-                )
-        except OptimisticLockError:
-            pass
-        except InvalidTransitionError:
-            self._unless_overtaken("task", task.task_id, task.version)
+                return self._write(tx, step)
+        except (OptimisticLockError, GuardNotSatisfied) as refused:
+            raise Overtaken(step, str(refused)) from refused
+        except InvalidTransitionError as refused:
+            if self._store.get(step.entity_type, step.entity_id).version == step.version:
+                raise  # it is as it was read, so the decision was wrong
+            raise Overtaken(step, str(refused)) from refused
+
+    def _write(self, tx: Transaction, step: Step) -> bool:
+        """The transitions of a step; False when git had a commit that makes them wrong."""
+        kind, key = step.entity_type, step.entity_id
+        if step.ends:
+            self._check_children(tx, step)
+        if (kind, step.target) == ("task", "cancelled"):
+            task = tx.get("task", key)
+            if task.version != step.version:
+                raise OptimisticLockError("task", key, step.version, task.version)
+            reason = step.path[-1].reason or "cancelled"
+            if self._recovery.settle_patches(tx, task, reason) is not None:
+                return False
+        for place, proposal in enumerate(step.path):
+            columns: dict[str, Any] = {}
+            if proposal.state == "blocked":
+                columns["blocked_by"] = list(proposal.names)
+            tx.transition(
+                kind,
+                key,
+                proposal.state,
+                trigger=proposal.trigger,
+                reason=proposal.reason,
+                operator=step.operator,
+                expected_version=step.version + place,
+                **columns,
+            )
         return True
 
-    def _run(self, view: RunView) -> bool:
-        facts = [WorkstreamFacts.of(row) for row in view.workstreams.values()]
-        proposal = derive_run(facts, self._policy.allow_noncritical_failures)
-        if proposal is None:
-            return False
-        return self._move(
-            "run",
-            self._run_id,
-            proposal.state,
-            view.run,
-            trigger=proposal.trigger,
-            reason=proposal.reason,
-        )
-
-    def _move(self, kind: str, key: str, target: str, row: Any, **columns: Any) -> bool:
-        """A compare-and-swap on the row as it was seen; being overtaken asks for another round."""
-        try:
-            self._store.transition(kind, key, target, expected_version=row.version, **columns)
-        except OptimisticLockError:
-            pass
-        except InvalidTransitionError:
-            self._unless_overtaken(kind, key, row.version)
-        return True
-
-    def _unless_overtaken(self, kind: str, key: str, version: int) -> None:
-        """Re-raise a refusal, unless somebody changed the row after we had read it."""
-        if self._store.get(kind, key).version == version:
-            raise
+    def _check_children(self, tx: Transaction, step: Step) -> None:
+        """Nothing ends before what is under it, though a child was made since (R3)."""
+        under = CHILDREN.get(step.entity_type)
+        if under is None:
+            return
+        kind, parent = under
+        wanted: dict[str, Any] = {parent: step.entity_id, "state": UNFINISHED[kind]}
+        left = tx.find(kind, limit=1, **wanted)
+        if left:
+            key = getattr(left[0], MACHINES[kind].key)
+            raise Overtaken(step, f"the {kind} {key} under it is {left[0].state}.")

@@ -21,7 +21,7 @@ _NEEDS_DEPENDENCIES = frozenset(
         ("workstream", "blocked", "ready"),
     }
 )
-_GONE = frozenset({"unresponsive", "shutdown"})
+_AT_WORK = frozenset({"idle", "busy"})
 
 
 def check(connection: Connection, request: Request) -> None:
@@ -109,8 +109,13 @@ def _check_worker(connection: Connection, request: Request) -> None:
     worker_id = request.columns[column]
     query = statements.state_of(workers, "worker_id")
     state = connection.scalar(query, {statements.KEY: worker_id})
-    if state in _GONE:
+    if state is None:
+        return  # a worker that somebody else keeps the books of
+    if state not in _AT_WORK:
         raise request.refuse(column, f"the worker {worker_id} is {state}")
+    held = connection.scalar(statements.HELD_TASK, {statements.KEY: worker_id})
+    if held is not None:  # one task for each worker (decisions K3)
+        raise request.refuse(column, f"the worker {worker_id} holds the task {held}")
 
 
 def check_token(

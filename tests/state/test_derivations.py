@@ -1,23 +1,23 @@
 """What follows for a workstream or a run from the states of its parts."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.derivations import (
-    LedgerFacts,
-    Proposal,
-    TaskFacts,
-    WorkstreamFacts,
-    derive_run,
-    derive_waiting,
-    derive_waiting_tasks,
-    derive_workstream,
-    newest,
-)
 from state.machines import MACHINES
+from state.propagation.facts import LedgerFacts, Proposal, TaskFacts, WorkstreamFacts
+from state.propagation.outcome import derive_run
+from state.propagation.quarantine import Health, ledger_health
+from state.propagation.skipping import skipped_closure
+from state.propagation.tasks import newest, next_of_waiting_task
+from state.propagation.workstreams import (
+    derive_workstream,
+    next_of_waiting_workstream,
+    skipped_workstreams,
+)
 
 TASK_STATES = st.sampled_from(MACHINES["task"].states)
 WS_STATES = st.sampled_from(MACHINES["workstream"].states)
@@ -97,6 +97,32 @@ def test_a_workstream_validates_once_its_patches_are_settled(
     assert outcome(derive_workstream(tasks("completed", "completed"), entries)) == expected
 
 
+@pytest.mark.parametrize(
+    ("task", "critical", "health"),
+    [
+        ("running", True, Health.OPEN),
+        ("retrying", True, Health.OPEN),
+        ("completed", True, Health.SOUND),
+        ("failed", True, Health.LOST),
+        ("failed", False, Health.SOUND),
+        ("cancelled", True, Health.SOUND),
+    ],
+)
+def test_a_quarantined_patch_is_lost_only_with_a_critical_task_out_of_attempts(
+    task: str, critical: bool, health: Health
+) -> None:
+    entry = LedgerFacts("l0", "quarantined", "t0")
+    assert ledger_health([TaskFacts("t0", task, critical)], [entry]) == [(entry, health)]
+
+
+def test_a_quarantined_patch_counts_for_the_newest_of_its_tasks_lineage() -> None:
+    entry = LedgerFacts("l0", "quarantined", "t0")
+    facts = [TaskFacts("t0", "failed"), TaskFacts("t1", "pending", retry_of="t0")]
+    assert ledger_health(facts, [entry]) == [(entry, Health.OPEN)]
+    later = LedgerFacts("l1", "committed", "t1")
+    assert ledger_health(facts, [entry, later])[0] == (entry, Health.SOUND)
+
+
 def stream(ws_id: str, state: str, *depends_on: str, **columns: bool) -> WorkstreamFacts:
     return WorkstreamFacts(ws_id, state, depends_on=depends_on, **columns)
 
@@ -158,17 +184,21 @@ def test_a_run_ends_exactly_when_all_its_workstreams_have(states: list[str], all
 
 
 def settle(facts: list[WorkstreamFacts], **policy: bool) -> dict[str, str]:
-    """Apply what is proposed until nothing is, checking that each step is legal."""
+    """Apply what follows from dependencies alone, checking that each step is legal."""
     current = {one.ws_id: one for one in facts}
-    while steps := derive_waiting(list(current.values()), **policy):
-        for ws_id, step in steps:
-            one = current[ws_id]
-            legal = MACHINES["workstream"].find(one.state, step.state)
-            assert legal is not None
-            assert step.trigger in legal.triggers
-            current[ws_id] = WorkstreamFacts(
-                ws_id, step.state, one.is_critical, one.enabled, one.slug, one.depends_on
-            )
+    changed = True
+    while changed:
+        changed = False
+        skipped = skipped_workstreams(current.values(), **policy)
+        for ws_id, one in list(current.items()):
+            step = skipped.get(ws_id)
+            if step is None and one.state in ("planned", "blocked"):
+                step = next_of_waiting_workstream(one, current, **policy)
+            if step is not None:
+                legal = MACHINES["workstream"].find(one.state, step.state)
+                assert legal is not None
+                assert step.trigger in legal.triggers
+                current[ws_id], changed = replace(one, state=step.state), True
     return {ws_id: one.state for ws_id, one in current.items()}
 
 
@@ -193,26 +223,35 @@ def test_a_workstream_waits_and_then_is_ready() -> None:
     assert settle([stream("a", "completed"), stream("b", "blocked", "a")])["b"] == "ready"
 
 
-def test_tasks_wait_for_what_they_depend_on() -> None:
-    facts = tasks("completed", "pending", "blocked", "running", "pending")
-    links = {"t1": ["t0"], "t2": ["t0"], "t4": ["t3"]}
-    assert [(task, step.state) for task, step in derive_waiting_tasks(facts, links)] == [
-        ("t1", "queued"),
-        ("t2", "pending"),
-        ("t4", "blocked"),
-    ]
-    assert derive_waiting_tasks(tasks("running", "blocked"), {"t1": ["t0"]}) == []
+def test_a_ready_workstream_that_is_disabled_is_skipped() -> None:
+    facts = [stream("a", "ready", enabled=False), stream("b", "blocked", "a")]
+    assert settle(facts) == {"a": "skipped", "b": "cancelled"}
+
+
+def test_skipping_reaches_what_is_not_listed_in_order() -> None:
+    needs = {"d": ["c"], "c": ["b"], "b": ["a"], "x": []}
+    assert skipped_closure(needs, {"a"}, False) == {"a", "b", "c", "d"}
+    assert skipped_closure(needs, {"a"}, True) == {"a"}
 
 
 @pytest.mark.parametrize(
-    ("successor", "expected"),
-    [(None, "cancelled"), ("failed", "cancelled"), ("running", None), ("completed", "pending")],
+    ("state", "needs", "expected"),
+    [
+        ("pending", ["completed"], "queued"),
+        ("pending", [], "queued"),
+        ("blocked", ["completed"], "pending"),
+        ("pending", ["completed", "running"], "blocked"),
+        ("blocked", ["completed", "running"], None),
+        ("blocked", ["running", "failed"], "cancelled"),
+        ("pending", ["cancelled"], "cancelled"),
+    ],
 )
-def test_a_failed_dependency_cancels_unless_a_successor_lives(
-    successor: str | None, expected: str | None
+def test_a_task_waits_for_what_it_depends_on(
+    state: str, needs: list[str], expected: str | None
 ) -> None:
-    facts = tasks("failed", "blocked")
-    if successor:
-        facts.append(TaskFacts("t9", successor, retry_of="t0"))
-    steps = derive_waiting_tasks(facts, {"t1": ["t0"]})
-    assert [step.state for _, step in steps] == ([expected] if expected else [])
+    step = next_of_waiting_task(TaskFacts("t", state), tasks(*needs))
+    assert outcome(step) == expected
+    if step is not None:
+        legal = MACHINES["task"].find(state, step.state)
+        assert legal is not None
+        assert step.trigger in legal.triggers

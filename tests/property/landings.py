@@ -1,0 +1,162 @@
+"""The model's landing: apply, gates, git's compare-and-swap, commit (design section 4, 6 to 8)."""
+
+from functools import partial
+
+from tests.property.model import Branch, Entry, Rules, State, Thread, candidate, put, tip
+from tests.property.parts import Steps, accepted, commit_patch, live, to, with_entry, write
+
+_IN_TURN = frozenset(
+    {"applied", "gating", "gated", "ungated", "ungated_stop", "verified", "lost", "again"}
+    | {"requeue", "landed"}
+)
+ACTS_OF_GIT = frozenset({"verified", "lost", "again"})
+"""Lines that write nothing to the store: they run while a transaction is under way."""
+
+
+def _landing(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    own = state.entries[thread.task]
+    assert own is not None
+    if rules.landing_lease:
+        if any(_holds_lease(rules, state, other) for other in state.threads):
+            return
+        if thread.apply == 1:
+            thread = thread._replace(base=tip(state))
+
+    def conflict() -> State:
+        end = rules.go("patch_ledger", own.state, "apply_failed", "quarantined")
+        after = with_entry(state, thread.task, own._replace(state=end))
+        return to(after, slot, thread, "failing")
+
+    def applied() -> State:
+        end = rules.go("patch_ledger", own.state, "applied")
+        changed = own._replace(state=end, base=thread.base, apply=thread.apply)
+        return to(with_entry(state, thread.task, changed), slot, thread, "applied")
+
+    yield "conflict", write(rules, state, slot, thread, conflict)
+    yield "apply", write(rules, state, slot, thread, applied)
+
+
+def _holds_lease(rules: Rules, state: State, thread: Thread | None) -> bool:
+    """From its apply to its commit; the lease of a fenced attempt is over."""
+    return thread is not None and thread.at in _IN_TURN and live(rules, state, thread)
+
+
+def _applied(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    def begin() -> State:
+        running = rules.go("test_gate", "PENDING", "RUNNING")
+        return to(state._replace(gates=put(state.gates, slot, (running,))), slot, thread, "gating")
+
+    yield "begin gate", begin  # the rows of gates take no token
+
+
+def _gating(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    ends = {"PASSED": "gated", "FAILED": "ungated"}
+    for verdict, line in ends.items():
+        make = partial(gate_ends, rules, state, slot, thread, verdict, line)
+        yield f"gate: {verdict}", make
+
+
+def gate_ends(
+    rules: Rules, state: State, slot: int, thread: Thread, verdict: str, line: str
+) -> State:
+    """The gate has its verdict; one that depends on a failed gate is blocked."""
+    gates = (rules.go("test_gate", "RUNNING", verdict),)
+    if line == "ungated":  # a second gate depends on this one
+        gates += (rules.go("test_gate", "PENDING", "BLOCKED"),)
+    own = state.entries[thread.task]
+    if own is not None and own.token == thread.token:
+        state = with_entry(state, thread.task, own._replace(judged=verdict))
+    return to(state._replace(gates=put(state.gates, slot, gates)), slot, thread, line)
+
+
+def _gated(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    own = state.entries[thread.task]
+    assert own is not None
+
+    def verify() -> State:
+        end = rules.go("patch_ledger", own.state, "verified")
+        return to(with_entry(state, thread.task, own._replace(state=end)), slot, thread, "verified")
+
+    yield "verify", write(rules, state, slot, thread, verify)
+
+
+def _ungated(line: str, rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    own = state.entries[thread.task]
+    assert own is not None
+
+    def quarantine() -> State:
+        end = rules.go("patch_ledger", own.state, "quarantined")
+        return to(with_entry(state, thread.task, own._replace(state=end)), slot, thread, line)
+
+    if "gates decide" in rules.left_out and live(rules, state, thread):
+        yield from _gated(rules, state, slot, thread)
+        return
+    yield "quarantine", write(rules, state, slot, thread, quarantine)
+
+
+def _land(otherwise: str, rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    """git's compare-and-swap; it knows no tokens."""
+    if state.branch != thread.base:
+        yield "branch has moved", partial(to, state, slot, thread, otherwise)
+        return
+    branch: Branch = (*thread.base, (thread.task, thread.token, thread.apply))
+    yield "land", partial(to, state._replace(branch=branch), slot, thread, "landed")
+
+
+def _lost(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    """Look where the branch is, and put one back that somebody else has moved."""
+    right = tip(state)
+    found = state.branch if state.branch in _unwritten(state) else right
+    after = state._replace(branch=found)
+    line = "again" if found == thread.base else "requeue"
+    yield "look at branch", partial(to, after, slot, thread._replace(base=found), line)
+
+
+def _unwritten(state: State) -> set[Branch]:
+    """Where the branch may be besides its tip: a commit just landed and not yet written down."""
+    right = tip(state)
+    return {
+        (*right, candidate(task, entry))
+        for task, entry in enumerate(state.entries)
+        if entry and entry.state == "verified" and entry.base == right
+    }
+
+
+def _requeue(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    own = state.entries[thread.task]
+    assert own is not None
+
+    def renew() -> State:
+        rules.go("patch_ledger", own.state, "dropped")
+        last = thread.apply >= rules.max_applies
+        after = with_entry(state, thread.task, Entry(accepted(rules), thread.token))
+        following = thread if last else thread._replace(apply=thread.apply + 1)
+        return to(after, slot, following, "failing" if last else "landing")
+
+    yield "apply again", write(rules, state, slot, thread, renew)
+
+
+def _landed(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    own = state.entries[thread.task]
+    assert own is not None
+
+    def commit() -> State:
+        return to(commit_patch(rules, state, thread.task, own), slot, thread, "hand_back")
+
+    yield "commit", write(rules, state, slot, thread, commit)
+
+
+LANDING = {
+    "landing": _landing,
+    "applied": _applied,
+    "gating": _gating,
+    "gated": _gated,
+    "ungated": partial(_ungated, "failing"),
+    "ungated_stop": partial(_ungated, "stopping"),
+    "verified": partial(_land, "lost"),
+    "lost": _lost,
+    "again": partial(_land, "requeue"),
+    "requeue": _requeue,
+    "landed": _landed,
+}
+"""The lines of landing by name."""
