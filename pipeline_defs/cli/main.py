@@ -43,6 +43,7 @@ COMMANDS = {
     "list": ("read:list_", "List runs, tasks, patches, gates, events and more."),
     "plan": ("plans:plan", "Register plans for the Dagster UI; list those registered."),
     "dev": ("dev:dev", "Open the Dagster UI and its daemon on this home."),
+    "db": ("database:db", "Bring the database up to date; check it against what it should be."),
     "machines": ("machines:machines", "Print the state machines."),
 }
 """Every command: where it is, and its line in `patchline --help`, in the order of a day's work."""
