@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 import psycopg
 import sqlalchemy as sa
 from psycopg.errors import DeadlockDetected, SerializationFailure
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from state import upgrade
 from state.canonical import canonical_json
 from state.connection import Connection, Statements
 from state.errors import StoreUnavailableError, TransactionLostError
-from state.schema import METADATA
 
 RECONNECT_SEC = 60.0
 """How long a server that does not answer is waited for: a restart takes a few seconds."""
@@ -233,18 +233,13 @@ class PostgresqlDatabase:
 
     def _refuse_unless_ours(self) -> None:
         try:
-            present = set(inspect(self.engine).get_table_names())
+            with self.engine.connect() as connection:
+                upgrade.require_current(connection)
         except DBAPIError as error:
             raise StoreUnavailableError(
                 f"The database {self.name} cannot be opened: {_said(error.orig)}. Check "
                 "PATCHLINE_DATABASE_URL, and that the server runs."
             ) from error
-        missing = METADATA.tables.keys() - present
-        if missing:
-            raise StoreUnavailableError(
-                f"{self.name} lacks our tables {', '.join(sorted(missing))}. Choose another "
-                "database, or make them: patchline db upgrade."
-            )
 
 
 def _put_back(connection: Connection, idle: deque[Connection]) -> None:

@@ -311,6 +311,13 @@ state_transitions = Table(
     UniqueConstraint("event_id", name="uq_state_transitions_event_id"),
     Index("ix_state_transitions_entity", "entity_type", "entity_id", "transition_id"),
     Index("ix_state_transitions_run_id", "run_id"),
+    Index("ix_state_transitions_at", "transitioned_at"),
+    Index(
+        "ix_state_transitions_operator",
+        "transitioned_at",
+        sqlite_where=text_clause("operator IS NOT NULL"),
+        postgresql_where=text_clause("operator IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

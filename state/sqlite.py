@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
+from state import upgrade
 from state.canonical import canonical_json
 from state.connection import Connection, Statements
 from state.errors import StoreUnavailableError
 from state.locks import FairLock, file_lock
-from state.schema import METADATA
 from state.statements import LAST_AUDIT_ROW
-from state.trigger_sql import trigger_statements
 
 BUSY_TIMEOUT_SEC = 120
 """How long a process waits for another one's transaction before it gives up."""
@@ -197,23 +196,19 @@ def _prepare(engine: Engine, path: Path) -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         with engine.connect().execution_options(**_BEGIN_WRITING) as connection, connection.begin():
-            METADATA.create_all(connection)
-            for statement in trigger_statements("sqlite"):
-                connection.exec_driver_sql(statement)
+            upgrade.create(connection)
 
 
 def _is_ours(engine: Engine, path: Path) -> bool:
-    """Whether the file has our tables; False when it is new or empty."""
+    """Whether the file has our tables; False when it is new or empty.
+
+    Raises:
+        StoreUnavailableError: it has others, or ours of an older or newer schema.
+    """
     if not path.exists() or path.stat().st_size == 0:
         return False
     with engine.connect() as connection:
-        present = set(inspect(connection).get_table_names())
-    missing = METADATA.tables.keys() - present
-    if not missing:
-        return True
-    if not present:
-        return False
-    raise StoreUnavailableError(
-        f"{path} is a database, but lacks our tables {', '.join(sorted(missing))}. "
-        "Choose another file, or bring it up to date: patchline db upgrade."
-    )
+        if upgrade.version_of(connection) is None:
+            return False
+        upgrade.require_current(connection)
+    return True

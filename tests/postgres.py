@@ -12,8 +12,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from state.schema import METADATA
-from state.trigger_sql import trigger_statements
+from state.upgrade import create
 
 TEMPLATE = "patchline_template"
 
@@ -32,9 +31,7 @@ def server() -> Any:
     _run(started, f"CREATE DATABASE {TEMPLATE}")
     engine = sa.create_engine(_url(started, TEMPLATE))
     with engine.begin() as connection:
-        METADATA.create_all(connection)
-        for statement in trigger_statements("postgresql"):
-            connection.exec_driver_sql(statement)
+        create(connection)
     engine.dispose()
     return started
 

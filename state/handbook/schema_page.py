@@ -31,6 +31,7 @@ from state.handbook.table_meanings import (
 from state.machines import MACHINES
 from state.trigger_sql import Sqlite
 from state.triggers import Watch, watches
+from state.upgrade import VERSIONS
 
 _Kind = TypeVar("_Kind")
 _DIALECTS = (sqlite.dialect(), postgresql.dialect())
@@ -64,6 +65,8 @@ def _intro(tables: Sequence[Table]) -> list[list[str]]:
             "  the times. Names of times end in `_at`.",
             "- Ids are text: a prefix and a ULID, which sorts by the time of making.",
             "- Where SQLite and PostgreSQL have different names for a type, SQLite's is first.",
+            f"- {code(VERSIONS.name)} holds the revision of the schema; `patchline db upgrade`",
+            "  writes it.",
             "- Defaults are filled in by the store, not by the database.",
             "- As in all SQL, a CHECK also holds where a missing value leaves it undecided.",
             "- *Refused* are writes that a trigger stops, whoever makes them. The error says",

@@ -126,11 +126,14 @@ RECORD_COLUMNS: Mapping[str, Mapping[str, str]] = {
 INDEXES: Mapping[str, str] = {
     "ix_runs_dagster_run_id": "an op asks which run it belongs to",
     "ix_tasks_worker_id": "a claim asks what a worker holds, recovery what a dead one held",
+    "ix_tasks_queue": "the next task to hand out, in plan order",
     "ix_patches_task_id": "all patches of one task",
     "ix_workstream_dependencies_depends_on": "whom a workstream's end concerns",
     "ix_task_dependencies_depends_on": "whom a task's end concerns",
     "ix_state_transitions_entity": "history of one entity",
     "ix_state_transitions_run_id": "history of one run",
+    "ix_state_transitions_at": "what happened in a window of time: rates and failures",
+    "ix_state_transitions_operator": "what people overrode in a window of time",
 }
 """Index -> why it is there. One on a foreign key or on `state` explains itself."""
 

@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from state.canonical import canonical_json
 from state.database import parse_url, sqlite_path
 from state.errors import StoreUnavailableError
 from state.locks import file_lock
@@ -84,6 +85,7 @@ class SqliteTarget:
             URL.create("sqlite", database=str(path)),
             poolclass=NullPool,
             connect_args={"timeout": BUSY_TIMEOUT_SEC},
+            json_serializer=canonical_json,
         )
         event.listen(self.engine, "connect", _no_transactions_of_its_own)
         event.listen(self.engine, "begin", _begin)
@@ -165,7 +167,7 @@ class PostgresTarget:
 
     def __init__(self, url: URL) -> None:
         self.place = url.render_as_string(hide_password=True)
-        self.engine = sa.create_engine(url, poolclass=NullPool)
+        self.engine = sa.create_engine(url, poolclass=NullPool, json_serializer=canonical_json)
 
     @contextmanager
     def turn(self) -> Generator[None]:

@@ -267,7 +267,7 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
         other.execute("CREATE TABLE songs (title)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(StoreUnavailableError, match="lacks our tables"):
+    with pytest.raises(StoreUnavailableError, match="not patchline's"):
         StateStore.open(f"sqlite:///{path}")
     assert path.read_bytes() == before
 

@@ -50,6 +50,9 @@ TYPES = {
 DROPPED_INDEXES = ("ix_state_transitions_entity",)
 INDEXES = (
     "ix_state_transitions_entity ON state_transitions (entity_type, entity_id, transition_id)",
+    "ix_state_transitions_at ON state_transitions (transitioned_at)",
+    "ix_state_transitions_operator ON state_transitions (transitioned_at)"
+    " WHERE operator IS NOT NULL",
     "ix_tasks_queue ON tasks (position, created_at, task_id) WHERE state = 'queued'",
 )
 """What follows CREATE INDEX."""
@@ -99,7 +102,11 @@ def chain_history(connection: sa.Connection) -> None:
     fill = (
         AUDIT.update()
         .where(AUDIT.c.transition_id == sa.bindparam("of"))
-        .values(prev_hash=sa.bindparam("before"), hash=sa.bindparam("own"))
+        .values(
+            prev_hash=sa.bindparam("before"),
+            hash=sa.bindparam("own"),
+            metadata=sa.bindparam("about", type_=sa.JSON),  # the hash covers it as it is spelled
+        )
     )
     entity: tuple[str, str] | None = None
     head: str | None = None
@@ -111,7 +118,14 @@ def chain_history(connection: sa.Connection) -> None:
             if this != entity:
                 entity, head = this, None
             own = row_hash({**row, "prev_hash": head}, canonical_json(row["metadata"]))
-            filled.append({"of": row["transition_id"], "before": head, "own": own})
+            filled.append(
+                {
+                    "of": row["transition_id"],
+                    "before": head,
+                    "own": own,
+                    "about": row["metadata"],
+                }
+            )
             heads[this] = head = own
         connection.execute(fill, filled)
         _note(connection, heads)
