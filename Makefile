@@ -14,7 +14,7 @@ export PYTHONUTF8 := 1
 UV := .tools/uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup run test lint types contracts docs dev example-real bench clean
+.PHONY: help setup run test lint types contracts docs dev example-real bench bench-ssot clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,11 @@ example-real: setup ## Modernise a real third-party package
 
 bench: setup ## Measure what a task costs (minutes)
 	$(RUN) python benchmarks/executor/run.py
+
+# The peers that it is compared with live in an environment of their own.
+bench-ssot: | $(UV) ## Measure the store against raw SQL and its peers (an hour)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.tools/bench $(UV) sync --frozen --quiet --group bench
+	.tools/bench/bin/python benchmarks/ssot/run.py
 
 clean: ## Remove everything that was installed or made here
 	rm -rf .tools .venv .state .pytest_cache .ruff_cache .hypothesis

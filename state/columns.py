@@ -88,8 +88,25 @@ def _checks(machine: str, columns: list[_Col]) -> list[CheckConstraint]:
     return checks + _ordered(one.table, columns)
 
 
-def machine_table(machine: str, *columns: _Col, more: tuple[SchemaItem, ...] = ()) -> Table:
-    """The table of a machine: its key first, what every machine has, then its own columns."""
+def machine_table(
+    machine: str,
+    *columns: _Col,
+    indexed: tuple[str, ...] = (),
+    listed: bool = True,
+    more: tuple[SchemaItem, ...] = (),
+) -> Table:
+    """The table of a machine: its key first, what every machine has, then its own columns.
+
+    Args:
+        machine: its name.
+        columns: of its own.
+        indexed: columns with an index each. Every index costs something at every write, so there is
+            one only where a query needs it (tests/state/test_query_plans.py): rows are never
+            deleted, so a foreign key alone needs none.
+        listed: whether it gets so many rows that those of a state are found by an index, in the
+            order of making.
+        more: constraints and indexes.
+    """
     one = MACHINES[machine]
     own = list(columns)
     return Table(
@@ -105,10 +122,6 @@ def machine_table(machine: str, *columns: _Col, more: tuple[SchemaItem, ...] = (
         text("audit_head"),
         *_checks(machine, own),
         *more,
-        Index(f"ix_{one.table}_state", "state"),
-        *(
-            Index(f"ix_{one.table}_{column.name}", column.name)
-            for column in own
-            if column.foreign_keys
-        ),
+        *([Index(f"ix_{one.table}_state", "state", "created_at", one.key)] if listed else []),
+        *(Index(f"ix_{one.table}_{name}", name) for name in indexed),
     )

@@ -113,10 +113,16 @@ class Connection:
         driver: the driver's connection.
         statements: of its database.
         broken_rule: the driver's exception for a row that breaks a rule of the database.
+
+    Attributes:
+        failed: what the driver has failed with, other than a broken rule; nothing is executed any
+            more. The database may have ended the transaction by itself (SQLite does when the disk
+            is full): what came next would be kept alone. Whoever begins a transaction clears it.
     """
 
     def __init__(self, driver: Any, statements: Statements, broken_rule: type[Exception]) -> None:
         self.driver, self.broken_rule = driver, broken_rule
+        self.failed: Exception | None = None
         self._statements = statements
 
     def rows(self, statement: Executable, values: Mapping[str, Any]) -> list[Row]:
@@ -143,4 +149,13 @@ class Connection:
         return self._execute(prepared, values).rowcount
 
     def _execute(self, prepared: Prepared, values: Mapping[str, Any]) -> Any:
-        return self.driver.execute(prepared.sql, prepared.bind(values))
+        if self.failed is not None:
+            raise self.failed
+        bound = prepared.bind(values)
+        try:
+            return self.driver.execute(prepared.sql, bound)
+        except self.broken_rule:
+            raise
+        except Exception as error:
+            self.failed = error
+            raise

@@ -2,35 +2,45 @@
 
 A server may restart, a connection may be cut: before the commit was sent, nothing of the
 transaction was kept, and it is said to be lost. A connection that breaks during the commit leaves
-it in doubt; then the server is asked what became of it.
+it in doubt; then the server is asked what became of it. Its number alone does not tell: a server
+that crashed gives numbers of transactions again that had not reached its disk. So a transaction
+that has written audit rows is kept when its last one is there.
 """
 
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.errors import DeadlockDetected, SerializationFailure
-from sqlalchemy import create_engine
+from psycopg.errors import InFailedSqlTransaction, InvalidParameterValue
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Executable, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from state import upgrade
 from state.canonical import canonical_json
 from state.connection import Connection, Statements
-from state.errors import StoreUnavailableError, TransactionLostError
+from state.errors import StoreUnavailableError
+from state.postgresql_failures import (
+    AGAIN,
+    ENVIRONMENT,
+    LOCK_TIMEOUT_SEC,
+    failure,
+    is_gone,
+    said,
+    silent,
+    unusable,
+)
 
 RECONNECT_SEC = 60.0
 """How long a server that does not answer is waited for: a restart takes a few seconds."""
-
-LOCK_TIMEOUT_SEC = 120
-"""How long a row that another session holds is waited for."""
 
 _PAUSE_SEC = 0.05
 _NEW_TRANSACTION = "SELECT pg_current_xact_id()::text"
@@ -39,8 +49,21 @@ SELECT transition_id, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 FROM state_transitions WHERE transition_id > %s ORDER BY transition_id LIMIT 1000
 """
 _NEXT_TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
-_AGAIN = (SerializationFailure, DeadlockDetected)
+_STATUS = "SELECT pg_xact_status(%s::text::xid8)"
+_EVENT = "SELECT 1 FROM state_transitions WHERE event_id = %s"
 _T = TypeVar("_T")
+_C = TypeVar("_C", bound=Connection)
+
+
+class _Writer(Connection):
+    """Remembers the last audit row that it wrote: the proof that its transaction was kept."""
+
+    last_event: str | None = None
+
+    def scalar(self, statement: Executable, values: Mapping[str, Any]) -> Any:
+        """See `Connection.scalar`; audit rows are written through it (`state.audit`)."""
+        self.last_event = values.get("event_id", self.last_event)
+        return super().scalar(statement, values)
 
 
 class PostgresqlDatabase:
@@ -65,7 +88,7 @@ class PostgresqlDatabase:
         )
         self._statements = Statements(self.engine.dialect)
         self._readers: deque[Connection] = deque()
-        self._writers: deque[Connection] = deque()
+        self._writers: deque[_Writer] = deque()
         self._writing = threading.local()
         self._gaps: dict[int, int] = {}
         self._gaps_guard = threading.Lock()
@@ -98,13 +121,13 @@ class PostgresqlDatabase:
         self._writing.here = True
         try:
             yield connection
-            self._commit(driver, number)
+            self._commit(connection, number)
             kept()
         except BaseException as error:
             with suppress(psycopg.Error):  # what went wrong is on its way already
                 driver.rollback()
-            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-                raise self._failure(driver, error) from error
+            if isinstance(error, ENVIRONMENT):
+                raise failure(self.name, driver, error) from error
             raise
         finally:
             self._writing.here = False
@@ -114,21 +137,29 @@ class PostgresqlDatabase:
         """See `Database.look`."""
         deadline = time.monotonic() + RECONNECT_SEC
         while True:
-            reader = self._take(self._readers, deadline)
+            reader = self._reader(deadline)
             try:
                 return work(reader)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if not _is_gone(reader.driver) or time.monotonic() > deadline:
-                    raise self._failure(reader.driver, error) from error
+            except ENVIRONMENT as error:
+                if not is_gone(reader.driver, error) or time.monotonic() > deadline:
+                    # Never as lost: whoever reads may have kept something before.
+                    raise unusable(self.name, error) from error
+                reader.driver.close()
             finally:
+                reader.failed = None
                 _put_back(reader, self._readers)
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
         """A connection for several reads that see one and the same moment."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self.engine.connect().execution_options(**options) as connection, connection.begin():
-            yield connection
+        try:
+            with self._pooled().execution_options(**options) as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.OperationalError):
+                raise unusable(self.name, error.orig) from error
+            raise
 
     def settled(self, after: int) -> int:
         """See `Database.settled`.
@@ -167,69 +198,107 @@ class PostgresqlDatabase:
 
     # Connections
 
-    def _begin(self) -> tuple[Connection, str]:
+    def _begin(self) -> tuple[_Writer, str]:
         """A connection inside a transaction, and its number; a connection that broke is replaced.
 
         psycopg begins the transaction with the first statement.
         """
         deadline = time.monotonic() + RECONNECT_SEC
         while True:
-            connection = self._take(self._writers, deadline)
+            connection = self._writer(deadline)
+            connection.failed = connection.last_event = None
             try:
                 number = connection.driver.execute(_NEW_TRANSACTION).fetchone()[0]
                 return connection, number
-            except psycopg.OperationalError as error:
+            except ENVIRONMENT as error:
+                gone = is_gone(connection.driver, error)
                 connection.driver.close()
-                if time.monotonic() > deadline:
-                    raise self._failure(connection.driver, error) from error
+                if not gone or time.monotonic() > deadline:
+                    raise unusable(self.name, error) from error
 
-    def _take(self, idle: deque[Connection], deadline: float) -> Connection:
+    def _writer(self, deadline: float) -> _Writer:
         try:
-            return idle.pop()
+            return self._writers.pop()
         except IndexError:
-            return self._connect(deadline, autocommit=idle is self._readers)
+            driver = self._connect(deadline, autocommit=False)
+            return _Writer(driver, self._statements, psycopg.IntegrityError)
 
-    def _connect(self, deadline: float, *, autocommit: bool) -> Connection:
+    def _reader(self, deadline: float) -> Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            driver = self._connect(deadline, autocommit=True)
+            return Connection(driver, self._statements, psycopg.IntegrityError)
+
+    def _connect(self, deadline: float, *, autocommit: bool) -> Any:
         """A new connection; a server that is starting, or restarting, is waited for."""
         arguments: Any = self.engine.dialect.create_connect_args(self.url)
         while True:
+            driver: Any = None
             try:
-                driver: Any = psycopg.connect(*arguments[0], **arguments[1], autocommit=autocommit)
+                driver = psycopg.connect(*arguments[0], **arguments[1], autocommit=autocommit)
                 driver.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SEC}s'")
                 driver.commit()  # or it would be undone with the first transaction
-                return Connection(driver, self._statements, psycopg.IntegrityError)
+                return driver
             except psycopg.OperationalError as error:
+                if driver is not None:
+                    driver.close()
                 if time.monotonic() > deadline:
-                    raise StoreUnavailableError(
-                        f"The database {self.name} does not answer: {_said(error)}. Start it, or "
-                        "check PATCHLINE_DATABASE_URL."
-                    ) from error
+                    raise silent(self.name, error) from error
+                time.sleep(_PAUSE_SEC)
+
+    def _pooled(self) -> sa.Connection:
+        deadline = time.monotonic() + RECONNECT_SEC
+        while True:
+            try:
+                return self.engine.connect()
+            except DBAPIError as error:
+                if not isinstance(error.orig, psycopg.OperationalError):
+                    raise
+                if time.monotonic() > deadline:
+                    raise silent(self.name, error.orig) from error
                 time.sleep(_PAUSE_SEC)
 
     # Commits
 
-    def _commit(self, driver: Any, number: str) -> None:
+    def _commit(self, connection: _Writer, number: str) -> None:
         """Commit; when the connection breaks meanwhile, find out what became of it."""
+        driver = connection.driver
+        if connection.failed is not None:
+            raise connection.failed
+        if driver.info.transaction_status is TransactionStatus.INERROR:
+            # The server would answer such a commit with a silent rollback.
+            raise InFailedSqlTransaction("the transaction went on after a statement had failed")
         try:
             driver.commit()
-        except psycopg.OperationalError:
-            if not _is_gone(driver) or not self._was_kept(number):
+        except psycopg.OperationalError as error:
+            in_doubt = is_gone(driver, error) and not isinstance(error, AGAIN)
+            if not in_doubt or not self._was_kept(number, connection.last_event):
                 raise
 
-    def _was_kept(self, number: str) -> bool:
-        """Whether a transaction was kept; waits for its old session to end."""
-        query = "SELECT pg_xact_status(%s::text::xid8)"
-        while True:
-            status = self.look(lambda c: c.driver.execute(query, (number,)).fetchone()[0])
-            if status != "in progress":
-                return status == "committed"
-            time.sleep(_PAUSE_SEC)
+    def _was_kept(self, number: str, event_id: str | None) -> bool:
+        """Whether a transaction was kept; waits for its old session to end.
 
-    def _failure(self, driver: Any, error: Exception) -> StoreUnavailableError:
-        what = f"The database {self.name}"
-        if isinstance(error, _AGAIN) or _is_gone(driver):
-            return TransactionLostError(f"{what} has dropped a transaction: {_said(error)}.")
-        return StoreUnavailableError(f"{what} cannot be used: {_said(error)}.")
+        Args:
+            number: of the transaction.
+            event_id: of an audit row that it wrote; None when it wrote none.
+
+        Raises:
+            StoreUnavailableError: the server does not come back, so nobody knows.
+        """
+        try:
+            while (status := self.look(lambda c: _status(c.driver, number))) == "in progress":
+                time.sleep(_PAUSE_SEC)
+            if status != "committed" or event_id is None:
+                return status == "committed"
+            # Another transaction may have got the number after a crash.
+            found = self.look(lambda c: c.driver.execute(_EVENT, (event_id,)).fetchone())
+            return found is not None
+        except StoreUnavailableError as error:
+            raise StoreUnavailableError(
+                f"{error} The connection broke during a commit, and whether that was kept is not "
+                "known: look at the entity before doing the same again."
+            ) from error
 
     def _refuse_unless_ours(self) -> None:
         try:
@@ -237,20 +306,19 @@ class PostgresqlDatabase:
                 upgrade.require_current(connection)
         except DBAPIError as error:
             raise StoreUnavailableError(
-                f"The database {self.name} cannot be opened: {_said(error.orig)}. Check "
+                f"The database {self.name} cannot be opened: {said(error.orig)}. Check "
                 "PATCHLINE_DATABASE_URL, and that the server runs."
             ) from error
 
 
-def _put_back(connection: Connection, idle: deque[Connection]) -> None:
+def _status(driver: Any, number: str) -> str | None:
+    """What became of a transaction; None when the server knows nothing of it any more."""
+    try:
+        return driver.execute(_STATUS, (number,)).fetchone()[0]
+    except InvalidParameterValue:
+        return None  # in the future: the server crashed before it had heard of it on its disk
+
+
+def _put_back(connection: _C, idle: deque[_C]) -> None:
     if not connection.driver.closed:
         idle.append(connection)
-
-
-def _is_gone(driver: Any) -> bool:
-    return driver.closed or driver.broken
-
-
-def _said(error: BaseException | None) -> str:
-    """What the server said, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

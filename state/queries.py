@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, select
 
+from state import statements
 from state.audit import TransitionRecord
 from state.connection import Row
 from state.entities import kind_of
@@ -160,25 +161,56 @@ def list_entities(
     """
     if kind not in LISTS:
         raise StoreUsageError(f"There is no list {kind!r}. There are: {', '.join(LISTS)}.")
-    table = state_transitions if kind == "events" else kind_of(LISTS[kind]).table
-    query = select(table)
-    for name, value in (filters or {}).items():
-        if kind == "tasks" and name == "run_id":
-            inside = select(workstreams.c.ws_id).where(workstreams.c.run_id == value)
-            query = query.where(table.c.workstream_id.in_(inside))
-        elif name not in table.c:
-            raise StoreUsageError(f"{kind} have no column {name!r}.")
-        elif isinstance(value, list | tuple | set | frozenset):
-            query = query.where(table.c[name].in_(value))  # pyright: ignore[reportUnknownArgumentType]
-        else:
-            query = query.where(table.c[name] == value)
-    key = next(iter(table.primary_key.columns))
-    order = [key.desc()] if kind == "events" else [table.c.created_at.desc(), key.desc()]
+    wanted = dict(filters or {})
+    query = _events(wanted, limit) if kind == "events" else _entities(kind, wanted, limit)
     with store.reading() as connection:
-        found = connection.execute(query.order_by(*order).limit(limit)).mappings().all()
+        found = connection.execute(query).mappings().all()
     if kind == "events":
         return [_record(row).as_event() for row in found]
     return [{str(name): value for name, value in row.items()} for row in found]
+
+
+def _events(wanted: Mapping[str, Any], limit: int | None) -> Select[Any]:
+    """Without a run they are looked through from the newest, along the primary key."""
+    columns = state_transitions.c
+    query = select(state_transitions)
+    for name, value in wanted.items():
+        if name not in columns:
+            raise StoreUsageError(f"events have no column {name!r}.")
+        query = query.where(_equals(columns[name], value))
+    return query.order_by(columns.transition_id.desc()).limit(limit)
+
+
+def _entities(name: str, wanted: Mapping[str, Any], limit: int | None) -> Select[Any]:
+    kind = kind_of(LISTS[name])
+    columns = kind.table.c
+    chosen = ["workstream_id" if one == "run_id" and name == "tasks" else one for one in wanted]
+    for one in chosen:
+        if one not in columns:
+            raise StoreUsageError(f"{name} have no column {one!r}.")
+    if limit is not None and statements.in_order_by_state(kind, chosen):
+        states = _states(wanted["state"]) if "state" in wanted else statements.every_state(kind)
+        return statements.first_by_state(kind, states, limit, newest=True)
+    query = select(kind.table)
+    for one, value in wanted.items():
+        if one == "run_id" and name == "tasks":
+            inside = select(workstreams.c.ws_id).where(workstreams.c.run_id == value)
+            query = query.where(columns.workstream_id.in_(inside))
+        else:
+            query = query.where(_equals(statements.comparable(kind, one, chosen), value))
+    return query.order_by(columns.created_at.desc(), columns[kind.key].desc()).limit(limit)
+
+
+def _states(wanted: Any) -> Sequence[ColumnElement[Any]]:
+    several = isinstance(wanted, list | tuple | set | frozenset)
+    given: list[Any] = list(dict.fromkeys(wanted)) if several else [wanted]  # pyright: ignore[reportUnknownArgumentType]
+    return [literal(state) for state in given]
+
+
+def _equals(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
+    if isinstance(value, list | tuple | set | frozenset):
+        return column.in_(value)  # pyright: ignore[reportUnknownArgumentType]
+    return column == value
 
 
 def transitions_since(

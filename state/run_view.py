@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, select
 
 from state.connection import Row
 from state.schema import (
@@ -62,36 +61,43 @@ def run_view(store: StateStore, run_id: str) -> RunView:
             run=run,
             workstreams={row.ws_id: row for row in streams},
             tasks={row.task_id: row for row in found},
-            workstream_needs=_needs(
-                connection, workstream_dependencies, "ws_id", [row.ws_id for row in streams]
-            ),
-            task_needs=_needs(
-                connection, task_dependencies, "task_id", [row.task_id for row in found]
-            ),
+            workstream_needs=_needs(connection, _WORKSTREAM_NEEDS.where(of_run)),
+            task_needs=_needs(connection, _TASK_NEEDS.where(of_run)),
             successors={row.retry_of: row.task_id for row in found if row.retry_of},
         )
 
 
 def workstream_history(store: StateStore, ws_id: str) -> Sequence[Row]:
-    """Every transition of a workstream and of what is under it, in order."""
+    """Every transition of a workstream and of what is under it, in order.
+
+    They are found among those of its run: an index on the workstream would cost every write.
+    """
     columns = state_transitions.c
+    run = select(workstreams.c.run_id).where(workstreams.c.ws_id == ws_id).scalar_subquery()
     query = (
         select(state_transitions)
-        .where(columns.workstream_id == ws_id)
+        .where(columns.run_id == run, columns.workstream_id == ws_id)
         .order_by(columns.transition_id)
     )
     with store.reading() as connection:
         return connection.execute(query).all()
 
 
-def _needs(
-    connection: Connection, links: Table, key: str, ids: Sequence[str]
-) -> dict[str, list[str]]:
+_WORKSTREAM_NEEDS = (
+    select(workstream_dependencies.c.ws_id, workstream_dependencies.c.depends_on)
+    .join(workstreams, workstreams.c.ws_id == workstream_dependencies.c.ws_id)
+    .order_by(workstream_dependencies.c.ws_id, workstream_dependencies.c.depends_on)
+)
+_TASK_NEEDS = (
+    select(task_dependencies.c.task_id, task_dependencies.c.depends_on)
+    .join(tasks, tasks.c.task_id == task_dependencies.c.task_id)
+    .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
+    .order_by(task_dependencies.c.task_id, task_dependencies.c.depends_on)
+)
+
+
+def _needs(connection: Connection, query: Select[str, str]) -> dict[str, list[str]]:
     needs: dict[str, list[str]] = {}
-    if ids:
-        rows: Sequence[Any] = connection.execute(
-            select(links.c[key], links.c.depends_on).where(links.c[key].in_(ids))
-        ).all()
-        for who, needed in rows:
-            needs.setdefault(who, []).append(needed)
+    for who, needed in connection.execute(query):
+        needs.setdefault(who, []).append(needed)
     return needs

@@ -48,7 +48,7 @@ runs = machine_table(
     text("operator"),
     text("started_at"),
     text("completed_at"),
-    more=(Index("ix_runs_dagster_run_id", "dagster_run_id"),),
+    indexed=("dagster_run_id",),
 )
 
 workstreams = machine_table(
@@ -67,6 +67,7 @@ workstreams = machine_table(
     document("blocked_by"),
     text("started_at"),
     text("completed_at"),
+    indexed=("run_id",),
 )
 
 tasks = machine_table(
@@ -93,15 +94,16 @@ tasks = machine_table(
     text("reason"),
     text("started_at"),
     text("completed_at"),
+    indexed=("workstream_id", "worker_id", "retry_of"),
     more=(
         CheckConstraint(
             "(state = 'running') = (worker_id IS NOT NULL)", name="ck_tasks_worker_only_running"
         ),
         CheckConstraint("retry_count <= max_retries", name="ck_tasks_retry_count"),
-        Index("ix_tasks_worker_id", "worker_id"),
         Index(
             "ix_tasks_queue",
-            *("position", "created_at", "task_id"),
+            # The state first, though it is one: else planners take ix_tasks_state and sort.
+            *("state", "position", "created_at", "task_id"),
             sqlite_where=text_clause("state = 'queued'"),
             postgresql_where=text_clause("state = 'queued'"),
         ),
@@ -145,6 +147,7 @@ workers = machine_table(
     text("task_id", "tasks.task_id"),
     text("unresponsive_at"),
     text("shutdown_at"),
+    indexed=("run_id",),
 )
 
 uet_workers = machine_table(
@@ -156,6 +159,7 @@ uet_workers = machine_table(
     text("heartbeat_at"),
     text("base_commit"),
     text("terminated_at"),
+    indexed=("run_id",),
 )
 
 patches = Table(
@@ -176,7 +180,6 @@ patches = Table(
     document("effects", list),
     text("created_at", null=False),
     document("metadata", dict),
-    Index("ix_patches_task_id", "task_id"),
 )
 
 patch_ledger_entries = machine_table(
@@ -206,6 +209,7 @@ patch_ledger_entries = machine_table(
     text("rolled_back_at"),
     text("dropped_at"),
     text("replaces", "patch_ledger_entries.ledger_id"),
+    indexed=("task_id", "workstream_id", "run_id"),
     more=tuple(
         CheckConstraint(rule, name=f"ck_patch_ledger_entries_{name}")
         for name, rule in {
@@ -244,6 +248,7 @@ test_gates = machine_table(
     text("retry_of", "test_gates.gate_id"),
     text("started_at"),
     text("completed_at"),
+    indexed=("task_id", "workstream_id", "run_id", "retry_of"),
 )
 
 circuit_breakers = machine_table(
@@ -258,6 +263,7 @@ circuit_breakers = machine_table(
     text("probe_token"),
     text("probe_expires_at"),
     text("reason"),
+    listed=False,
 )
 
 workstream_dependencies = Table(
@@ -266,7 +272,6 @@ workstream_dependencies = Table(
     text("ws_id", "workstreams.ws_id", key=True),
     text("depends_on", "workstreams.ws_id", key=True),
     CheckConstraint("ws_id <> depends_on", name="ck_workstream_dependencies_self"),
-    Index("ix_workstream_dependencies_depends_on", "depends_on"),
 )
 
 task_dependencies = Table(
@@ -275,7 +280,6 @@ task_dependencies = Table(
     text("task_id", "tasks.task_id", key=True),
     text("depends_on", "tasks.task_id", key=True),
     CheckConstraint("task_id <> depends_on", name="ck_task_dependencies_self"),
-    Index("ix_task_dependencies_depends_on", "depends_on"),
 )
 
 task_gates = Table(
@@ -310,7 +314,7 @@ state_transitions = Table(
     text("hash"),
     UniqueConstraint("event_id", name="uq_state_transitions_event_id"),
     Index("ix_state_transitions_entity", "entity_type", "entity_id", "transition_id"),
-    Index("ix_state_transitions_run_id", "run_id"),
+    Index("ix_state_transitions_run_id", "run_id", "transition_id"),
     Index("ix_state_transitions_at", "transitioned_at"),
     Index(
         "ix_state_transitions_operator",

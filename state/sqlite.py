@@ -4,6 +4,7 @@ Threads of one process wait for each other in a fair queue, which costs nothing 
 processes meet inside SQLite's own busy handler.
 """
 
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -22,6 +23,7 @@ from state.canonical import canonical_json
 from state.connection import Connection, Statements
 from state.errors import StoreUnavailableError
 from state.locks import FairLock, file_lock
+from state.sqlite_failures import unavailable
 from state.statements import LAST_AUDIT_ROW
 
 BUSY_TIMEOUT_SEC = 120
@@ -49,6 +51,9 @@ class SqliteDatabase:
         self._turn = FairLock()
         self._writer: Connection | None = None
         self._readers: deque[Connection] = deque()
+        self._identity = _identity(path)
+        self._log = path.with_name(path.name + "-wal")
+        self._log_identity: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -75,12 +80,18 @@ class SqliteDatabase:
         """
         with self._turn:
             try:
+                self._refuse_unless_same()
                 if self._writer is None:
                     self._writer = self._connect()
                 driver = self._writer.driver
+                self._writer.failed = None
                 driver.execute("BEGIN IMMEDIATE")
                 try:
+                    self._log_identity = self._log_identity or _identity(self._log)
                     yield self._writer
+                    if self._writer.failed is not None:
+                        raise self._writer.failed
+                    self._refuse_unless_same()
                     driver.execute("COMMIT")
                     kept()
                 except BaseException:
@@ -90,24 +101,27 @@ class SqliteDatabase:
             except sqlite3.IntegrityError:
                 raise
             except sqlite3.DatabaseError as error:
-                raise StoreUnavailableError(
-                    f"The database {self.path} cannot be written: {error}."
-                ) from error
+                raise unavailable(self.path, "written", error, BUSY_TIMEOUT_SEC) from error
 
     def look(self, work: Callable[[Connection], _T]) -> _T:
         """See `Database.look`."""
+        self._refuse_unless_same()
         try:
             reader = self._readers.pop()
         except IndexError:
             reader = self._connect()
         try:
             return work(reader)
+        except sqlite3.DatabaseError as error:
+            raise unavailable(self.path, "read", error, BUSY_TIMEOUT_SEC) from error
         finally:
+            reader.failed = None
             self._readers.append(reader)
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
         """A connection for several reads that see one and the same moment."""
+        self._refuse_unless_same()
         with (
             self.engine.connect().execution_options(**_BEGIN) as connection,
             connection.begin(),
@@ -126,16 +140,46 @@ class SqliteDatabase:
         self._readers.clear()
         self._writer = None
 
+    def _refuse_unless_same(self) -> None:
+        """Refuse to go on in a file that nobody else can see any more.
+
+        SQLite itself would not notice: it holds the old file open, and what it is told to keep
+        would go with that.
+        """
+        log = self._log_identity  # it stays as long as anybody has the database open
+        if _identity(self.path) != self._identity or (log and _identity(self._log) != log):
+            raise StoreUnavailableError(
+                f"The database {self.path} or its -wal file was removed or replaced while in use, "
+                "so nothing more is read or written here. Put the files back as they were, "
+                "or stop everything that uses them and open the database again."
+            )
+
     def _connect(self) -> Connection:
-        driver = sqlite3.connect(
-            self.path,
-            timeout=BUSY_TIMEOUT_SEC,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=512,
-        )
-        _on_connect(driver, None)
+        try:
+            driver = sqlite3.connect(
+                self.path,
+                timeout=BUSY_TIMEOUT_SEC,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+        except sqlite3.DatabaseError as error:
+            raise unavailable(self.path, "opened", error, BUSY_TIMEOUT_SEC) from error
+        try:
+            _on_connect(driver, None)
+        except sqlite3.DatabaseError as error:
+            driver.close()
+            raise unavailable(self.path, "opened", error, BUSY_TIMEOUT_SEC) from error
         return Connection(driver, self._statements, sqlite3.IntegrityError)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None when there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open_engine(path: Path) -> Engine:
@@ -159,11 +203,8 @@ def _open_engine(path: Path) -> Engine:
         _prepare(engine, path)
     except (DatabaseError, OSError) as error:
         engine.dispose()
-        cause = error.orig if isinstance(error, DatabaseError) else error.strerror
-        raise StoreUnavailableError(
-            f"The database {path} cannot be opened: {cause}. Check that it is a patchline database "
-            "and that you may write it and its folder."
-        ) from error
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        raise unavailable(path, "opened", cause, BUSY_TIMEOUT_SEC) from error
     except BaseException:
         engine.dispose()
         raise

@@ -1,13 +1,24 @@
 """The statements of transitions and claims, each built once: `state.connection` keeps what it
 compiled by the statement's identity."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import JSON, Select, Table, bindparam, func, literal_column, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Select,
+    Table,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate, Update
 
-from state.entities import KINDS
+from state.entities import KINDS, Kind
 from state.json_lists import covers
 from state.machines import MACHINES
 from state.schema import (
@@ -56,21 +67,87 @@ def search(entity_type: str, shape: tuple[tuple[str, int | None], ...], limited:
         limited: whether there is a limit.
     """
     kind = KINDS[entity_type]
-    columns = kind.table.c
+    chosen = [name for name, _ in shape]
+    limit: ColumnElement[Any] = bindparam("the_limit")
+    if limited and in_order_by_state(kind, chosen) and ("state", None) not in shape:
+        counts = dict(shape)
+        return first_by_state(kind, _choice(kind, "state", counts.get("state")), limit)
     query = select(kind.table)
     for name, count in shape:
+        column = comparable(kind, name, chosen)
         if count is None:
-            query = query.where(columns[name].is_(None))
+            query = query.where(column.is_(None))
         elif count == 1:
-            query = query.where(columns[name] == bindparam(f"{name}_0"))
+            query = query.where(column == bindparam(f"{name}_0"))
         else:
-            choice = [
-                bindparam(f"{name}_{place}", type_=columns[name].type) for place in range(count)
-            ]
-            query = query.where(columns[name].in_(choice))
-    made = columns.get("created_at")
-    query = query.order_by(*([] if made is None else [made]), columns[kind.key])
-    return query.limit(bindparam("the_limit")) if limited else query
+            query = query.where(column.in_(_choice(kind, name, count)))
+    query = query.order_by(*_order(kind))
+    return query.limit(limit) if limited else query
+
+
+def _choice(kind: Kind, name: str, count: int | None) -> Sequence[ColumnElement[Any]]:
+    """The parameters of one filter; every state of the machine for none."""
+    if count is None:
+        return every_state(kind)
+    return [bindparam(f"{name}_{place}", type_=kind.table.c[name].type) for place in range(count)]
+
+
+def _order(kind: Kind) -> list[ColumnElement[Any]]:
+    made = kind.table.c.get("created_at")
+    return [*([] if made is None else [made]), kind.table.c[kind.key]]
+
+
+def comparable(kind: Kind, name: str, chosen: Sequence[str]) -> ColumnElement[Any]:
+    """A column to filter by; a state beside something narrower as a value that has no index.
+
+    Nearly all rows are in the same few states, which a planner without statistics (SQLite's) cannot
+    know: it would go through all of them, since they come in the wanted order.
+
+    Args:
+        kind: of the rows.
+        name: of the column.
+        chosen: all columns that are filtered by.
+    """
+    column = kind.table.c[name]
+    narrow = {next(iter(index.columns)).name for index in kind.table.indexes} | {kind.key}
+    beside = any(one in narrow for one in chosen if one != "state")
+    return column.concat(literal_column("''")) if name == "state" and beside else column
+
+
+def in_order_by_state(kind: Kind, chosen: Sequence[str]) -> bool:
+    """Whether rows filtered by these columns come in the order of making, one state at a time."""
+    indexed = any(str(index.name).endswith("_state") for index in kind.table.indexes)
+    return indexed and set(chosen) <= {"state"}
+
+
+def every_state(kind: Kind) -> Sequence[ColumnElement[Any]]:
+    """All states of its machine, which a CHECK holds the rows to."""
+    return [literal_column(f"'{state}'") for state in kind.machine_of().states]
+
+
+def first_by_state(
+    kind: Kind, states: Sequence[ColumnElement[Any]], limit: Any, *, newest: bool = False
+) -> Select[*tuple[Any, ...]]:
+    """The first rows that are in one of these states, by time of making; so many at most.
+
+    Of each state so many are taken from the index on `state, created_at` and its key, and the first
+    among those are wanted: nothing else is looked at, however many rows there are.
+    """
+    columns = kind.table.c
+    made, key = columns.created_at, columns[kind.key]
+    order = _directed([made, key], newest)
+    firsts = [
+        select(made, key).where(columns.state == state).order_by(*order).limit(limit).subquery()
+        for state in states
+    ]
+    found = union_all(*[select(one) for one in firsts]).subquery()
+    ranked = [found.c[made.name], found.c[key.name]]
+    page = select(ranked[-1]).order_by(*_directed(ranked, newest)).limit(limit)
+    return select(kind.table).where(key.in_(page)).order_by(*order)
+
+
+def _directed(order: Sequence[ColumnElement[Any]], newest: bool) -> list[ColumnElement[Any]]:
+    return [one.desc() if newest else one for one in order]
 
 
 @cache
@@ -202,6 +279,8 @@ LANDINGS = select(
     patch_ledger_entries.c.candidate_commit,
 ).where(
     patch_ledger_entries.c.workstream_id == bindparam(KEY),
-    patch_ledger_entries.c.state.in_([bindparam("s0"), bindparam("s1"), bindparam("s2")]),
+    comparable(KINDS["patch_ledger"], "state", ["state", "workstream_id"]).in_(
+        [bindparam("s0"), bindparam("s1"), bindparam("s2")]
+    ),
 )
 LAST_AUDIT_ROW = select(func.max(state_transitions.c.transition_id).label("last"))

@@ -33,8 +33,29 @@ def drop_statements(dialect: str) -> list[str]:
     return [f"DROP FUNCTION IF EXISTS {name}() CASCADE" for name in sorted(functions)]
 
 
+_AHEAD = (
+    "MOD(4294967296 + a.xmin::text::bigint"
+    " - MOD(pg_current_xact_id()::text::bigint, 4294967296), 4294967296)"
+)
+"""By how much the number of the transaction that wrote `a` is ahead of this one's (modulo 2^32)."""
+
+_OF_A_SAVEPOINT = (
+    f"CASE WHEN {_AHEAD} < 2147483648 THEN pg_xact_status("
+    f"(pg_current_xact_id()::text::bigint + {_AHEAD})::text::xid8) = 'in progress' ELSE FALSE END"
+)
+"""The row `a` was written under a savepoint of this transaction, which has a higher number of its
+own: what is seen, and in progress, is one's own."""
+
+
 class Sqlite:
     """SQLite's words."""
+
+    hidden_key = "rowid"
+    """REPLACE puts aside the row that has the same, and UPDATE may set it."""
+
+    def given_number(self, table: str, column: str) -> str:
+        """See `Spelling.given_number`. SQLite shows -1 for a number that it has yet to give."""
+        return f"NEW.{column} <> -1"
 
     def differs(self, one: str, other: str, column: Column[object] | None = None) -> str:
         """See `Spelling.differs`."""
@@ -54,6 +75,20 @@ class Sqlite:
 class Postgresql:
     """PostgreSQL's words."""
 
+    hidden_key = None
+
+    def given_number(self, table: str, column: str) -> str:
+        """See `Spelling.given_number`. The sequence has given this session just that number.
+
+        `currval` comes last, since it fails in a session that the sequence has given none.
+        """
+        sequence = f"{table}_{column}_seq"
+        return (
+            f"NEW.{column} < 1 OR NEW.{column} > (SELECT last_value FROM {sequence})"
+            f" OR EXISTS (SELECT 1 FROM {table} WHERE {column} = NEW.{column})"
+            f" OR NEW.{column} <> currval('{sequence}')"
+        )
+
     def differs(self, one: str, other: str, column: Column[object] | None = None) -> str:
         """See `Spelling.differs`. Its type json knows no equality."""
         if column is not None and isinstance(column.type, JSON):
@@ -68,7 +103,7 @@ class Postgresql:
         )
         wanted = (
             f"a.transition_id = ({newest})",
-            "a.xmin = pg_current_xact_id()::xid",
+            f"(a.xmin = pg_current_xact_id()::xid OR {_OF_A_SAVEPOINT})",
             *conditions,
         )
         return f"EXISTS (SELECT 1 FROM {AUDIT} a WHERE {' AND '.join(wanted)})"
@@ -81,7 +116,7 @@ def _sqlite(watch: Watch) -> str:
         for rule in watch.rules
     )
     return (
-        f"CREATE TRIGGER {PREFIX}{watch.name} BEFORE {watch.event} ON {watch.table}{when}\n"
+        f"CREATE TRIGGER {PREFIX}{watch.name} {watch.moment} {watch.event} ON {watch.table}{when}\n"
         f"BEGIN{rules}\nEND"
     )
 
@@ -102,7 +137,7 @@ def _postgresql() -> Iterator[str]:
             f"{rules}  RETURN {row};\nEND\n$rules$"
         )
         yield (
-            f"CREATE TRIGGER {name} BEFORE {watch.event} ON {watch.table}"
+            f"CREATE TRIGGER {name} {watch.moment} {watch.event} ON {watch.table}"
             f" FOR EACH ROW{when} EXECUTE FUNCTION {name}()"
         )
     name = f"{PREFIX}no_truncate"

@@ -30,9 +30,28 @@ ALSO_UNIQUE: dict[str, tuple[str, ...]] = {
 CHANGES_AFTER_THE_END = frozenset({"metadata", "audit_head", "updated_at"})
 """Columns of an ended entity that may still change, with an audit row."""
 
+LANDED = (
+    "commit_sha",
+    "commit_date",
+    "committed_at",
+    "base_commit",
+    "candidate_commit",
+    "candidate_tree",
+)
+"""Columns of a ledger entry that tell of its commit."""
+
 
 class Spelling(Protocol):
     """How one database says what SQL has several words for."""
+
+    @property
+    def hidden_key(self) -> str | None:
+        """A second key that each row has besides the one of its table, if there is such a thing."""
+        ...
+
+    def given_number(self, table: str, column: str) -> str:
+        """A new row brings its own number, where the database should give it."""
+        ...
 
     def differs(self, one: str, other: str, column: Column[object] | None = None) -> str:
         """Two values differ; null equals null. `column` tells of which type they are."""
@@ -61,6 +80,7 @@ class Watch:
     event: str
     rules: tuple[Rule, ...]
     when: str | None = None
+    moment: str = "BEFORE"
 
 
 def watches(spelling: Spelling) -> Iterator[Watch]:
@@ -68,15 +88,19 @@ def watches(spelling: Spelling) -> Iterator[Watch]:
     for kind in KINDS.values():
         if kind.machine is not None:
             yield from _of_machine(kind, kind.machine, spelling)
-    yield _new_row(KINDS["task_attempt"].table)
+    yield _new_row(KINDS["task_attempt"].table, spelling)
     yield _fixed(KINDS["task_attempt"], spelling)
     yield _never(KINDS["task_attempt"].table.name, "DELETE")
     for name in APPEND_ONLY:
         if name != AUDIT:
-            yield _new_row(METADATA.tables[name])
+            yield _new_row(METADATA.tables[name], spelling)
         yield _never(name, "UPDATE")
         yield _never(name, "DELETE")
     yield from _of_audit(spelling)
+    if spelling.hidden_key is not None:
+        machines = [kind.table.name for kind in KINDS.values() if kind.machine is not None]
+        for name in (*machines, "task_attempts", *APPEND_ONLY):
+            yield _numbered(name, spelling.hidden_key)
 
 
 # An entity
@@ -98,7 +122,7 @@ def _of_machine(kind: Kind, machine: StateMachine, spelling: Spelling) -> Iterat
         table,
         "INSERT",
         (
-            _taken(kind.table),
+            _taken(kind.table, spelling),
             Rule("not_initial", f"a {what} begins as {machine.initial}, version 1", begins),
             Rule("no_audit_row", f"a new {what} needs its audit row first", f"NOT {born}"),
         ),
@@ -121,7 +145,7 @@ def _on_update(kind: Kind, machine: StateMachine, spelling: Spelling) -> tuple[R
     )
     ended = f"OLD.state IN ({_list(sorted(machine.terminal))})" if machine.terminal else "1 = 0"
     kept = [c for c in kind.table.c if c.key not in CHANGES_AFTER_THE_END]
-    about = spelling.differs("NEW.metadata", "OLD.metadata", kind.table.c["metadata"])
+    about = _any_differs([kind.table.c["metadata"], kind.table.c["updated_at"]], spelling)
     return (
         _fixed_rule(kind, spelling),
         Rule(
@@ -131,9 +155,10 @@ def _on_update(kind: Kind, machine: StateMachine, spelling: Spelling) -> tuple[R
         ),
         Rule(
             "terminal",
-            f"the metadata of an ended {what} changes with an audit row only",
+            f"metadata and updated_at of an ended {what} change with an audit row only",
             f"{ended} AND {about} AND NOT {chained}",
         ),
+        *_landed(kind, moved, kept, spelling),
         Rule(
             "illegal_transition",
             f"the machine of a {what} has no such change of state",
@@ -152,6 +177,20 @@ def _on_update(kind: Kind, machine: StateMachine, spelling: Spelling) -> tuple[R
     )
 
 
+def _landed(
+    kind: Kind, moved: str, kept: Sequence[Column[object]], spelling: Spelling
+) -> Iterator[Rule]:
+    """What is on the target stays told as it is, though it may be rolled back (design 6)."""
+    if kind.name == "patch_ledger":
+        commit = [kind.table.c[name] for name in LANDED]
+        yield Rule(
+            "fixed",
+            "a committed patch changes by its rollback only, and its commit never",
+            f"OLD.state = 'committed' AND ({_any_differs(commit, spelling)}"
+            f" OR NOT {moved} AND {_any_differs(kept, spelling)})",
+        )
+
+
 def _steps(machine: StateMachine) -> list[str]:
     return [f"{one.source}>{one.target}" for one in machine.all_transitions()]
 
@@ -162,21 +201,18 @@ def _steps(machine: StateMachine) -> list[str]:
 def _of_audit(spelling: Spelling) -> Iterator[Watch]:
     table = METADATA.tables[AUDIT]
     names = [name for name, kind in KINDS.items() if kind.machine is not None]
-    last = f"SELECT COALESCE(MAX(transition_id), 0) FROM {AUDIT}"
     yield Watch(
         f"{AUDIT}_on_insert",
         AUDIT,
         "INSERT",
         (
-            # Where the database gives the number itself, SQLite shows -1 and PostgreSQL a new one.
+            # A number out of order would put an older row last in the history of an entity.
             Rule(
                 "number",
                 "the database numbers the audit rows",
-                "NEW.transition_id = 0 OR NEW.transition_id < -1"
-                f" OR EXISTS (SELECT 1 FROM {AUDIT} WHERE transition_id = NEW.transition_id)"
-                f" OR NEW.transition_id > ({last}) + 1000000",
+                spelling.given_number(AUDIT, "transition_id"),
             ),
-            _taken(table, keys=("event_id",)),
+            _taken(table, spelling, keys=("event_id",)),
             Rule("entity_type", "no such entity type", f"NEW.entity_type NOT IN ({_list(names)})"),
             Rule(
                 "no_hash",
@@ -198,6 +234,9 @@ def _audit_of(kind: Kind, machine: StateMachine, spelling: Spelling) -> Watch:
     fits = (
         f"{row} AND e.state = NEW.from_state AND e.version + {grown} = NEW.entity_version"
         f" AND NOT {spelling.differs('e.audit_head', 'NEW.prev_hash')}"
+    )
+    waiting = spelling.audit_row(
+        machine.name, "NEW.entity_id", f"NOT {spelling.differs('a.prev_hash', 'NEW.prev_hash')}"
     )
     return Watch(
         f"{AUDIT}_of_{machine.name}",
@@ -222,6 +261,7 @@ def _audit_of(kind: Kind, machine: StateMachine, spelling: Spelling) -> Watch:
                 f"the audit row does not continue from the {what} as it is",
                 f"NOT {created} AND NOT EXISTS ({fits})",
             ),
+            Rule("twice", f"another audit row waits for this change of the {what}", waiting),
         ),
         when=f"NEW.entity_type = '{machine.name}'",
     )
@@ -230,13 +270,16 @@ def _audit_of(kind: Kind, machine: StateMachine, spelling: Spelling) -> Watch:
 # Any table
 
 
-def _new_row(table: Table) -> Watch:
-    return Watch(f"{table.name}_on_insert", table.name, "INSERT", (_taken(table),))
+def _new_row(table: Table, spelling: Spelling) -> Watch:
+    rules = (_taken(table, spelling),)
+    return Watch(f"{table.name}_on_insert", table.name, "INSERT", rules)
 
 
-def _taken(table: Table, keys: Sequence[str] | None = None) -> Rule:
+def _taken(table: Table, spelling: Spelling, keys: Sequence[str] | None = None) -> Rule:
     """A row that is there is never replaced."""
     choices = [tuple(column.key for column in table.primary_key), ALSO_UNIQUE.get(table.name, ())]
+    if spelling.hidden_key is not None:
+        choices.append((spelling.hidden_key,))
     found = [
         f"EXISTS (SELECT 1 FROM {table.name} WHERE "
         + " AND ".join(f"{name} = NEW.{name}" for name in names)
@@ -245,6 +288,16 @@ def _taken(table: Table, keys: Sequence[str] | None = None) -> Rule:
         if names
     ]
     return Rule("exists", f"there is such a row in {table.name} already", " OR ".join(found))
+
+
+def _numbered(table: str, hidden_key: str) -> Watch:
+    """Only SQLite itself gives the number of a row.
+
+    Before the insert it shows -1 for a number that it has yet to give. A row that was -1 in earnest
+    would make every later insert look like its replacement.
+    """
+    rule = Rule("number", "SQLite itself numbers the rows, from 1", f"NEW.{hidden_key} < 1")
+    return Watch(f"{table}_after_insert", table, "INSERT", (rule,), moment="AFTER")
 
 
 def _fixed(kind: Kind, spelling: Spelling) -> Watch:
@@ -256,7 +309,10 @@ def _fixed_rule(kind: Kind, spelling: Spelling) -> Rule:
     """What a row is, is given when it is made (decisions C)."""
     columns = [column for column in kind.table.c if column.key in kind.identity]
     names = ", ".join(column.key for column in columns)
-    return Rule("fixed", f"these columns never change: {names}", _any_differs(columns, spelling))
+    broken = _any_differs(columns, spelling)
+    if (hidden := spelling.hidden_key) is not None:
+        broken += f" OR {spelling.differs(f'NEW.{hidden}', f'OLD.{hidden}')}"
+    return Rule("fixed", f"these columns never change: {names}", broken)
 
 
 def _never(table: str, event: str) -> Watch:

@@ -43,6 +43,8 @@ COMMANDS = {
     "list": ("read:list_", "List runs, tasks, patches, gates, events and more."),
     "plan": ("plans:plan", "Register plans for the Dagster UI; list those registered."),
     "dev": ("dev:dev", "Open the Dagster UI and its daemon on this home."),
+    "audit": ("audit:audit", "Verify the history, make checkpoints of it, prove events of it."),
+    "export": ("export:export", "Write the events for other programs."),
     "db": ("database:db", "Bring the database up to date; check it against what it should be."),
     "machines": ("machines:machines", "Print the state machines."),
 }

@@ -123,21 +123,40 @@ RECORD_COLUMNS: Mapping[str, Mapping[str, str]] = {
 }
 """Table -> column -> what it means, for the tables without a machine."""
 
+_LISTED = "the rows in a state, oldest or newest first: lists, watchers, the counts of each state"
+_OF_RUN = "all rows of one run"
+_NEWEST = "the newest of a lineage: a re-run stands for its original"
+
 INDEXES: Mapping[str, str] = {
+    **{
+        f"ix_{name}_state": _LISTED
+        for name in (
+            *("runs", "workstreams", "tasks", "workers", "uet_workers"),
+            *("patch_ledger_entries", "test_gates"),
+        )
+    },
+    **{
+        f"ix_{name}_run_id": _OF_RUN
+        for name in ("workstreams", "workers", "uet_workers", "patch_ledger_entries", "test_gates")
+    },
     "ix_runs_dagster_run_id": "an op asks which run it belongs to",
+    "ix_tasks_workstream_id": "the tasks of one workstream, and so of a run",
     "ix_tasks_worker_id": "a claim asks what a worker holds, recovery what a dead one held",
+    "ix_tasks_retry_of": _NEWEST,
     "ix_tasks_queue": "the next task to hand out, in plan order",
-    "ix_patches_task_id": "all patches of one task",
-    "ix_workstream_dependencies_depends_on": "whom a workstream's end concerns",
-    "ix_task_dependencies_depends_on": "whom a task's end concerns",
+    "ix_patch_ledger_entries_task_id": "the patches of one task: recovery, and what has landed",
+    "ix_patch_ledger_entries_workstream_id": "what a workstream's end depends on; its landings",
+    "ix_test_gates_task_id": "the gates of one task",
+    "ix_test_gates_workstream_id": "the gates of one workstream, for its archive",
+    "ix_test_gates_retry_of": _NEWEST,
     "ix_state_transitions_entity": "history of one entity",
-    "ix_state_transitions_run_id": "history of one run",
+    "ix_state_transitions_run_id": "history of one run, also from some event on",
     "ix_state_transitions_at": "what happened in a window of time: rates and failures",
     "ix_state_transitions_operator": "what people overrode in a window of time",
 }
-"""Index -> why it is there. One on a foreign key or on `state` explains itself."""
+"""Index -> why it is there: `tests/state/test_query_plans.py` has the queries that need it."""
 
 STATE_INDEX = "lists and watchers ask for the rows in a state"
-PARENT_INDEX = "all rows of one parent, and the check of the foreign key"
+PARENT_INDEX = "all rows of one parent"
 UNKNOWN = "(not described)"
 """What the page says where a meaning is missing; a test refuses it."""

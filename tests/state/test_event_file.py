@@ -1,5 +1,6 @@
 """The event file is the audit table, line by line, whatever happened to it."""
 
+import fcntl
 import json
 import logging
 import os
@@ -14,7 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from state import reads
 from state.clock_and_ids import SequentialIds
+from state.entities import kind_of
+from state.errors import StoreUnavailableError
+from state.event_repair import repair
+from state.locks import file_lock
 from state.queries import transitions_since
 from state.store import StateStore
 from tests.state.world import World
@@ -148,12 +154,58 @@ def test_a_file_that_cannot_be_written_fails_no_change_and_catches_up(
     assert events(path) == table(world.store)
 
 
-def test_rebuild_writes_the_file_anew(world: World) -> None:
+@pytest.mark.parametrize("without_notes", [False, True])
+def test_a_file_that_lacks_its_beginning_is_written_anew(world: World, without_notes: bool) -> None:
+    world.make_in("task", "completed")
     path = world.store.events.path
     whole = path.read_bytes()
     path.write_bytes(whole[whole.index(b"\n") + 1 :])
-    world.store.events.rebuild()
+    if without_notes:
+        (world.folder / "transitions.jsonl.lock").write_bytes(b"")
+    with world.open():
+        assert path.read_bytes() == whole
+
+
+def test_repair_finds_what_is_wrong_in_the_middle(world: World) -> None:
+    world.make_in("task", "completed")
+    path = world.store.events.path
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for damaged in (lines[:2] + lines[3:], lines[:3] + lines[2:], [*lines[:2], *lines[3:1:-1]]):
+        path.write_bytes(b"".join([*damaged, lines[-1]]))
+        assert repair(world.store.events) == [path]
+        assert path.read_bytes() == whole
+    path.write_bytes(whole.replace(b"completed", b"completeD", 1))
+    assert repair(world.store.events) == [path]
     assert path.read_bytes() == whole
+    assert repair(world.store.events) == []
+
+
+def test_catching_up_tells_why_the_file_cannot_be_written(world: World) -> None:
+    path = world.store.events.path
+    kept = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreUnavailableError, match=r"event file .* cannot be written: Is a dir"):
+        world.store.events.catch_up()
+    path.rmdir()
+    world.store.events.catch_up()
+    assert path.read_bytes() == kept
+
+
+def test_a_writer_that_waits_for_its_turn_at_the_file_holds_no_transaction(world: World) -> None:
+    path = world.folder / "transitions.jsonl.lock"
+    with file_lock(path) as lock, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(world.make, "task")
+        while len(world.store.find("task")) < 1:
+            assert not waiting.done()
+        # Its row is kept, and another writer gets through to the table.
+        with world.store.database.writing(kept=lambda: None) as connection:
+            (row,) = reads.search(connection, kind_of("task"), {}, None)
+            reads.lock(connection, kind_of("task"), row.task_id)
+        assert not waiting.done()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    assert events(world.store.events.path) == table(world.store)
 
 
 def test_many_stores_and_threads_write_one_file_in_order(world: World) -> None:

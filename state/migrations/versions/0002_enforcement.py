@@ -47,13 +47,44 @@ TYPES = {
     "postgresql": {"integer": "INTEGER", "big": "BIGINT"},
 }
 
-DROPPED_INDEXES = ("ix_state_transitions_entity",)
+DROPPED_INDEXES = (
+    "ix_state_transitions_entity",
+    "ix_state_transitions_run_id",
+    "ix_circuit_breakers_state",
+    "ix_patch_ledger_entries_patch_id",
+    "ix_patch_ledger_entries_replaces",
+    "ix_patch_ledger_entries_state",
+    "ix_patches_task_id",
+    "ix_runs_phase_id",
+    "ix_runs_retry_of",
+    "ix_runs_state",
+    "ix_task_dependencies_depends_on",
+    "ix_tasks_state",
+    "ix_test_gates_ledger_id",
+    "ix_test_gates_state",
+    "ix_uet_workers_state",
+    "ix_uet_workers_task_id",
+    "ix_workers_state",
+    "ix_workers_task_id",
+    "ix_workstream_dependencies_depends_on",
+    "ix_workstreams_state",
+)
+"""Those that no query uses, and those that come again with more columns."""
+
 INDEXES = (
+    "ix_patch_ledger_entries_state ON patch_ledger_entries (state, created_at, ledger_id)",
+    "ix_runs_state ON runs (state, created_at, run_id)",
+    "ix_tasks_state ON tasks (state, created_at, task_id)",
+    "ix_test_gates_state ON test_gates (state, created_at, gate_id)",
+    "ix_uet_workers_state ON uet_workers (state, created_at, worker_id)",
+    "ix_workers_state ON workers (state, created_at, worker_id)",
+    "ix_workstreams_state ON workstreams (state, created_at, ws_id)",
+    "ix_state_transitions_run_id ON state_transitions (run_id, transition_id)",
     "ix_state_transitions_entity ON state_transitions (entity_type, entity_id, transition_id)",
     "ix_state_transitions_at ON state_transitions (transitioned_at)",
     "ix_state_transitions_operator ON state_transitions (transitioned_at)"
     " WHERE operator IS NOT NULL",
-    "ix_tasks_queue ON tasks (position, created_at, task_id) WHERE state = 'queued'",
+    "ix_tasks_queue ON tasks (state, position, created_at, task_id) WHERE state = 'queued'",
 )
 """What follows CREATE INDEX."""
 

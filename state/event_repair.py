@@ -1,0 +1,130 @@
+"""Comparing the event files with the table, line by line, and writing anew what differs.
+
+Opening a store mends the beginning and the end of the current file; this finds what is wrong in the
+middle, and in full files. Source: design section 7, "reconcile repairs the event file".
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from state.event_files import (
+    RotatedFile,
+    event_id_of,
+    first_line,
+    rotated_files,
+    rotated_path,
+)
+from state.event_rows import as_lines, rows_of, settled_pages
+from state.events import EventFile
+
+
+def repair(events: EventFile) -> list[Path]:
+    """Make every event file equal to the table; says which it wrote anew.
+
+    Writers wait only while a file is written, not while it is compared. A full file that was
+    deleted stays so; a file that differs is kept beside the new one, with the ending `.old`.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    mended: list[Path] = []
+    good: set[Path] = set()
+    written = 0  # the last row of the good ones
+    while full := _first_but(good, events.path):
+        kept: Path | None = full.path
+        if full.first <= written or not _holds(events, full.path, full.first, full.last):
+            with events.turn():
+                events.set_aside(full.path)
+                kept = _write_full(events, max(full.first, written + 1), full.last)
+            mended.append(full.path)
+        if kept is not None:
+            good.add(kept)
+            written = max(written, full.last)
+    if _mend_current(events):
+        mended.append(events.path)
+    return mended
+
+
+def _first_but(good: set[Path], current: Path) -> RotatedFile | None:
+    return next((one for one in rotated_files(current) if one.path not in good), None)
+
+
+def _mend_current(events: EventFile) -> bool:
+    """The current file is written anew when it differs, or repeats rows of full ones."""
+    before = _inode(events.path)
+    with events.turn():
+        size, last = events.bring_up()
+        inode = _inode(events.path)
+        with _opened(events.path) as file:
+            event_id = event_id_of(first_line(file, size)) or ""
+        first = rows_of(events.database, event_id).get(event_id, last + 1)
+        repeats = any(full.last >= first for full in rotated_files(events.path))
+    if not repeats:
+        with _opened(events.path) as file:
+            if os.fstat(file).st_ino != inode:
+                return bool(repair(events))  # it became full meanwhile
+            if not size or _same(events, file, size, first, last):
+                return inode != before
+    with events.turn():
+        if _inode(events.path) == inode:
+            events.set_aside(events.path)
+            events.bring_up()
+            return True
+    return bool(repair(events))
+
+
+def _holds(events: EventFile, path: Path, first: int, last: int) -> bool:
+    with _opened(path) as file:
+        return _same(events, file, os.fstat(file).st_size, first, last)
+
+
+def _same(events: EventFile, file: int, size: int, first: int, last: int) -> bool:
+    """Whether the first bytes of a file are the rows from the first to the last, and nothing else.
+
+    Both rows have to be there.
+    """
+    place, ends = 0, [0, 0]
+    for page in settled_pages(events.database, first - 1, until=last):
+        data = "".join(as_lines(page)).encode()
+        if os.pread(file, len(data), place) != data:
+            return False
+        ends = [ends[0] or page[0].transition_id, page[-1].transition_id]
+        place += len(data)
+    return place == size and ends == [first, last]
+
+
+def _write_full(events: EventFile, first: int, last: int) -> Path | None:
+    """Write a full file with the rows of the table in that range, if there are any; says which."""
+    fresh = events.path.with_name(events.path.name + ".new")
+    written: tuple[int, int] | None = None
+    with fresh.open("wb") as file:
+        for page in settled_pages(events.database, first - 1, until=last):
+            file.write("".join(as_lines(page)).encode())
+            begin = written[0] if written else page[0].transition_id
+            written = begin, page[-1].transition_id
+        file.flush()
+        os.fsync(file.fileno())
+    if written is None:
+        fresh.unlink()
+        return None
+    full = rotated_path(events.path, *written)
+    os.replace(fresh, full)
+    return full
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[int]:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)
