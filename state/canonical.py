@@ -11,7 +11,7 @@ _encode = json.JSONEncoder(
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys, no blanks, and ASCII alone (after RFC 8785, which spells numbers anew).
+    """JSON with sorted keys, no blanks, and ASCII alone (RFC 8785 but for the spelling of numbers).
 
     Raises:
         StoreUsageError: JSON has no words for the value: NaN, an object of Python's.
