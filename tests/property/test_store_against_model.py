@@ -32,14 +32,14 @@ class OnPostgresql(StoreAgainstModel):
 
 TestSqlite = StoreAgainstModel.TestCase
 TestSqlite.settings = settings(
-    max_examples=20,
+    max_examples=12,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestPostgresql = OnPostgresql.TestCase
-TestPostgresql.settings = settings(TestSqlite.settings, max_examples=10)
+TestPostgresql.settings = settings(TestSqlite.settings, max_examples=8)
 
 
 class Forgetful(Reference):
