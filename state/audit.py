@@ -170,7 +170,7 @@ def write(
         "reason": entry.reason and storable(entry.reason),
         "severity": entry.severity,
         "operator": entry.operator and storable(entry.operator),
-        "metadata": json.loads(metadata),
+        "metadata": json.loads(metadata) if entry.metadata else {},
         "run_id": context.run_id,
         "workstream_id": context.workstream_id,
         "phase_id": context.phase_id,

@@ -1,9 +1,22 @@
 """One spelling for every JSON value, so that equal values are equal bytes."""
 
 import json
+from typing import Any
 
-canonical_json = json.JSONEncoder(
+from state.errors import StoreUsageError
+
+_encode = json.JSONEncoder(
     ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
-"""JSON with sorted keys, no blanks, and ASCII alone (after RFC 8785, which spells numbers its own
-way). ValueError for what JSON cannot say (NaN), TypeError for what is no JSON value."""
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no blanks, and ASCII alone (RFC 8785 but for the spelling of numbers).
+
+    Raises:
+        StoreUsageError: JSON has no words for the value: NaN, an object of Python's.
+    """
+    try:
+        return _encode(value)
+    except (TypeError, ValueError) as error:
+        raise StoreUsageError(f"This cannot be kept as JSON: {error}. It is {value!r}.") from error

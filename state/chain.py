@@ -9,7 +9,7 @@ different entities never wait for each other.
 
 import hashlib
 from collections.abc import Mapping
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 HASHED = (
@@ -32,6 +32,8 @@ HASHED = (
 )
 """The columns that the hash covers, in the order of their names."""
 
+_TEMPLATE = "{" + ",".join(f'"{name}":%s' for name in HASHED) + "}"
+
 
 def canonical_row(row: Mapping[str, Any], metadata: str) -> bytes:
     """The bytes that are hashed.
@@ -44,17 +46,18 @@ def canonical_row(row: Mapping[str, Any], metadata: str) -> bytes:
         metadata: the metadata as canonical JSON.
     """
     parts = [
-        f'"{name}":{metadata if name == "metadata" else _spelled(row[name])}' for name in HASHED
+        metadata
+        if name == "metadata"
+        else "null"
+        if (value := row[name]) is None
+        else _text(value)
+        if type(value) is str
+        else str(value)
+        for name in HASHED
     ]
-    return ("{" + ",".join(parts) + "}").encode()
+    return (_TEMPLATE % tuple(parts)).encode()
 
 
 def row_hash(row: Mapping[str, Any], metadata: str) -> str:
     """The hash of an audit row, in hexadecimal. See `canonical_row`."""
     return hashlib.sha256(canonical_row(row, metadata)).hexdigest()
-
-
-def _spelled(value: str | int | None) -> str:
-    if value is None:
-        return "null"
-    return encode_basestring_ascii(value) if isinstance(value, str) else str(value)

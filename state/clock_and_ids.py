@@ -13,6 +13,8 @@ from typing import Protocol
 from state.errors import StoreUsageError
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_SHIFTS = range(120, -1, -10)
 _RANDOM_BITS = 80
 
 
@@ -83,7 +85,7 @@ class UlidSource:
             else:
                 self._last += 1
             value = self._last
-        return prefix + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+        return prefix + "".join([_PAIRS[(value >> shift) & 1023] for shift in _SHIFTS])
 
 
 class SequentialIds:
@@ -108,7 +110,9 @@ def timestamp(moment: datetime) -> str:
     """
     if moment.tzinfo is None:
         raise StoreUsageError(f"The time {moment.isoformat()} has no time zone. Give it one (UTC).")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
 
 
 def parse_timestamp(text: str) -> datetime:

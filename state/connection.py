@@ -84,7 +84,10 @@ def _encoder(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
 def _decoder(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
     if not isinstance(kind, JSON | Boolean):
         return None  # both drivers give these as we want them
-    return kind.dialect_impl(dialect).result_processor(dialect, None)
+    decode = kind.dialect_impl(dialect).result_processor(dialect, None)
+    if decode is None or not isinstance(kind, JSON):
+        return decode
+    return lambda text: {} if text == "{}" else [] if text == "[]" else decode(text)
 
 
 class Statements:

@@ -8,7 +8,7 @@ import click
 
 from pipeline_defs.cli.output import duration, json_option, print_json, print_table, shorten
 from pipeline_defs.cli.summary import print_summary
-from state.database import sqlite_path
+from state.database import parse_url, sqlite_path
 from state.errors import EntityNotFoundError
 from state.home import Home
 from state.machines import MACHINES
@@ -33,7 +33,8 @@ ANY_STATE = frozenset(state for machine in MACHINES.values() for state in machin
 @contextmanager
 def existing_store(home: Home) -> Iterator[StateStore | None]:
     """The store of a home for the duration of a block; None when nothing ever ran there."""
-    if not sqlite_path(home.database_url).exists():
+    url = parse_url(home.database_url)
+    if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         yield None
         return
     with StateStore.open(home.database_url, events=home.events) as store:
