@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, select, tuple_
 
 from state import statements
 from state.audit import TransitionRecord
@@ -177,8 +177,25 @@ def _events(wanted: Mapping[str, Any], limit: int | None) -> Select[Any]:
     for name, value in wanted.items():
         if name not in columns:
             raise StoreUsageError(f"events have no column {name!r}.")
-        query = query.where(_equals(columns[name], value))
+        if name == "run_id" and isinstance(value, str):
+            query = query.where(*_of_run_after(value, 0)).order_by(columns.run_id.desc())
+        else:
+            query = query.where(_equals(columns[name], value))
     return query.order_by(columns.transition_id.desc()).limit(limit)
+
+
+def _of_run_after(run_id: str, transition_id: int) -> tuple[ColumnElement[bool], ...]:
+    """That an audit row is one of a run, after another one; to be ordered by both columns.
+
+    Spelled as a part of ix_state_transitions_run_id: told that the run equals one, PostgreSQL now
+    and then goes through the rows of all runs by the primary key instead.
+    """
+    place = tuple_(state_transitions.c.run_id, state_transitions.c.transition_id)
+    return place > (run_id, transition_id), place <= (run_id, _LAST)
+
+
+_LAST = 2**63 - 1
+"""No `transition_id` is greater."""
 
 
 def _entities(name: str, wanted: Mapping[str, Any], limit: int | None) -> Select[Any]:
@@ -217,9 +234,12 @@ def transitions_since(
     store: StateStore, transition_id: int = 0, run_id: str | None = None, limit: int = 1000
 ) -> list[TransitionRecord]:
     """Audit rows after that one, oldest first; of one run when named."""
-    query = select(state_transitions).where(state_transitions.c.transition_id > transition_id)
-    if run_id is not None:
-        query = query.where(state_transitions.c.run_id == run_id)
+    query = select(state_transitions)
+    if run_id is None:
+        query = query.where(state_transitions.c.transition_id > transition_id)
+    else:
+        query = query.where(*_of_run_after(run_id, transition_id))
+        query = query.order_by(state_transitions.c.run_id)
     query = query.order_by(state_transitions.c.transition_id).limit(limit)
     with store.reading() as connection:
         return [_record(row) for row in connection.execute(query).mappings()]

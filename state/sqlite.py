@@ -1,7 +1,7 @@
 """SQLite: one file, one writer at a time, readers that never wait for it (WAL).
 
-Threads of one process wait for each other in a fair queue, which costs nothing while waiting; only
-processes meet inside SQLite's own busy handler.
+Threads of one process wait for each other in a fair queue, and so do processes (`state.turns`);
+only programs that are not ours meet inside SQLite's own busy handler.
 """
 
 import os
@@ -23,8 +23,9 @@ from state.canonical import canonical_json
 from state.connection import Connection, Statements
 from state.errors import StoreUnavailableError
 from state.locks import FairLock, file_lock
-from state.sqlite_failures import unavailable
+from state.sqlite_failures import locked, unavailable
 from state.statements import LAST_AUDIT_ROW
+from state.turns import ProcessTurn
 
 BUSY_TIMEOUT_SEC = 120
 """How long a process waits for another one's transaction before it gives up."""
@@ -49,6 +50,7 @@ class SqliteDatabase:
         self.engine = _open_engine(path)
         self._statements = Statements(self.engine.dialect)
         self._turn = FairLock()
+        self._process_turn = ProcessTurn(_lock_path(path))
         self._writer: Connection | None = None
         self._readers: deque[Connection] = deque()
         self._identity = _identity(path)
@@ -81,27 +83,42 @@ class SqliteDatabase:
         with self._turn:
             try:
                 self._refuse_unless_same()
-                if self._writer is None:
-                    self._writer = self._connect()
-                driver = self._writer.driver
-                self._writer.failed = None
-                driver.execute("BEGIN IMMEDIATE")
+                writer = self._begin()
                 try:
                     self._log_identity = self._log_identity or _identity(self._log)
-                    yield self._writer
-                    if self._writer.failed is not None:
-                        raise self._writer.failed
+                    yield writer
+                    if writer.failed is not None:
+                        raise writer.failed
                     self._refuse_unless_same()
-                    driver.execute("COMMIT")
+                    writer.driver.execute("COMMIT")
                     kept()
                 except BaseException:
                     with suppress(sqlite3.Error):  # what went wrong is on its way already
-                        driver.rollback()
+                        writer.driver.rollback()
                     raise
             except sqlite3.IntegrityError:
                 raise
             except sqlite3.DatabaseError as error:
                 raise unavailable(self.path, "written", error, BUSY_TIMEOUT_SEC) from error
+            finally:
+                self._process_turn.release()
+
+    def _begin(self) -> Connection:
+        """The writing connection, in a transaction that has the write lock.
+
+        Threads and processes of ours queue; SQLite's busy handler is for those that do not.
+        """
+        if self._writer is None:
+            self._writer = self._connect()
+        self._writer.failed = None
+        try:
+            came = self._process_turn.acquire(BUSY_TIMEOUT_SEC)
+        except OSError as error:
+            raise unavailable(self.path, "written", error, BUSY_TIMEOUT_SEC) from error
+        if not came:
+            raise locked(self.path, BUSY_TIMEOUT_SEC)
+        self._writer.driver.execute("BEGIN IMMEDIATE")
+        return self._writer
 
     def look(self, work: Callable[[Connection], _T]) -> _T:
         """See `Database.look`."""
@@ -139,6 +156,7 @@ class SqliteDatabase:
             one.driver.close()
         self._readers.clear()
         self._writer = None
+        self._process_turn.close()
 
     def _refuse_unless_same(self) -> None:
         """Refuse to go on in a file that nobody else can see any more.
@@ -180,6 +198,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 def _open_engine(path: Path) -> Engine:
@@ -231,7 +253,7 @@ def _prepare(engine: Engine, path: Path) -> None:
     """Make the schema of a new file. Under a lock: processes may open the same new file at once."""
     if _is_ours(engine, path):
         return
-    with file_lock(path.with_name(path.name + ".lock")):
+    with file_lock(_lock_path(path)):
         if _is_ours(engine, path):
             return
         with engine.connect() as connection:

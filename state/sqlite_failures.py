@@ -21,6 +21,13 @@ _REMEDIES = {
 _PRIMARY = 0xFF  # the lower byte of SQLite's codes is the kind; the rest says more exactly which
 
 
+def locked(path: Path, timeout: float) -> StoreUnavailableError:
+    """The error for a turn that did not come within the timeout, in seconds."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return unavailable(path, "written", error, timeout)
+
+
 def unavailable(
     path: Path, done: str, error: BaseException | None, timeout: float
 ) -> StoreUnavailableError:

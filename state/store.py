@@ -63,11 +63,15 @@ class StateStore:
             StoreUsageError: the address is not one.
         """
         database = open_database(url)
-        settings = Settings(clock or SystemClock(), ids or UlidSource(), strict, Contexts())
-        path = Path(events) if events else database.folder / EVENT_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store = cls(database, EventFile(path, database), settings)
-        store.events.catch_up()
+        try:
+            settings = Settings(clock or SystemClock(), ids or UlidSource(), strict, Contexts())
+            path = Path(events) if events else database.folder / EVENT_FILE
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store = cls(database, EventFile(path, database), settings)
+            store.events.catch_up()
+        except BaseException:
+            database.close()
+            raise
         return store
 
     def __enter__(self) -> Self:

@@ -110,9 +110,7 @@ def test_a_database_that_vanishes_under_a_store_is_refused(
         assert assert_sound(address, store.events.path) == 2
 
 
-def test_a_database_that_vanishes_in_mid_transaction_is_refused(
-    folder: Path, address: str
-) -> None:
+def test_a_database_that_vanishes_in_mid_transaction_is_refused(folder: Path, address: str) -> None:
     path = folder / "pipeline.db"
 
     def write_while_it_vanishes(store: StateStore) -> None:

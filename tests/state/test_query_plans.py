@@ -20,7 +20,7 @@ from state.analysis.past import state_at
 from state.analysis.rates import overrides, transition_rates
 from state.analysis.stuck import stuck
 from state.checkpoints import checkpoint_over, row_hashes
-from state.clock_and_ids import ManualClock, SequentialIds
+from state.clock_and_ids import ManualClock
 from state.connection import Connection
 from state.machines import MACHINES
 from state.propagation.reading import run_facts
@@ -41,6 +41,8 @@ from tests import postgres
 from tests.state import big_database
 from tests.state.big_database import FIRST_EVENT, LAST_EVENT, key
 from tests.state.query_work import counted_steps, queries, work_of
+
+pytestmark = pytest.mark.xdist_group("big database")
 
 RUN, STREAM, TASK = key("run", 25), key("workstream", 500), key("task", 50_000)
 LEDGER, GATE, WORKER = key("patch_ledger", 50_000), key("test_gate", 50_000), key("worker", 101)
@@ -222,6 +224,9 @@ QUESTIONS: dict[str, Question] = {
     "events of a run since": Question(
         lambda store: transitions_since(store, 1, run_id=RUN, limit=100), (f"{AUDIT}_run_id",)
     ),
+    "the last events of a run since": Question(
+        lambda store: transitions_since(store, 250_000, run_id=RUN), (f"{AUDIT}_run_id",), 3_000
+    ),
     "a summary": Question(
         lambda store: run_summary(store, RUN),
         ("ix_workstreams_run_id", "ix_tasks_workstream_id", f"{LEDGERS}_run_id"),
@@ -327,7 +332,7 @@ def big(request: pytest.FixtureRequest, folder: Path) -> Iterator[StateStore]:
 
 def opened(url: str, events: Path) -> StateStore:
     clock = ManualClock(datetime(2026, 1, 20, 12, tzinfo=UTC))
-    return StateStore.open(url, clock=clock, ids=SequentialIds(), events=events)
+    return StateStore.open(url, clock=clock, events=events)
 
 
 def test_every_query_is_answered_by_an_index(big: StateStore) -> None:
