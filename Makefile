@@ -32,7 +32,7 @@ run: setup ## Run the example plan on the embedded defaults
 	$(RUN) patchline run examples/plans/modernise.yaml
 
 test: setup ## Run the tests
-	$(RUN) pytest -n auto
+	$(RUN) pytest -n auto --dist loadgroup
 
 lint: setup ## Formatting and lint rules
 	$(RUN) ruff format --check .

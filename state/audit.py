@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from state import statements
-from state.canonical import canonical_json
+from state.canonical import JsonText, canonical_json
 from state.chain import row_hash
 from state.clock_and_ids import IdSource
 from state.connection import Connection
@@ -178,7 +178,7 @@ def write(
         "prev_hash": head,
     }
     values["hash"] = row_hash(values, metadata)
-    key: int = connection.scalar(_INSERT, values)
+    key: int = connection.scalar(_INSERT, {**values, "metadata": JsonText(metadata)})
     return TransitionRecord(transition_id=key, **values)
 
 

@@ -10,12 +10,20 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+class JsonText(str):
+    """A value that is spelled already."""
+
+    __slots__ = ()
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no blanks, and ASCII alone (RFC 8785 but for the spelling of numbers).
 
     Raises:
         StoreUsageError: JSON has no words for the value: NaN, an object of Python's.
     """
+    if type(value) is JsonText:
+        return value
     try:
         return _encode(value)
     except (TypeError, ValueError) as error:

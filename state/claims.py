@@ -6,17 +6,19 @@ over those that others are claiming; on SQLite claims take turns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from state import statements
-from state.connection import Row
-from state.entities import kind_of
+from state.entities import KINDS
 from state.errors import TaskAlreadyAssignedError
-from state.reads import lock
 
 if TYPE_CHECKING:
     from state.transaction import Transaction
+
+
+_WORKER, _TASK = KINDS["worker"], KINDS["task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,21 @@ def claim(
         EntityNotFoundError: no such worker, or no such task.
         TaskAlreadyAssignedError: the named task is held by another worker.
     """
-    worker = lock(tx.connection, kind_of("worker"), worker_id)
+    worker = tx.locked(_WORKER, worker_id)
+    found = None
+    if worker["state"] == "idle" and not worker["drain"] and not _holds_a_task(tx, worker_id):
+        wanted = {"run_id": worker["run_id"], "task_id": task_id, "workstream_id": workstream_id}
+        query = statements.claimable_task(*(value is not None for value in wanted.values()))
+        values = {name: value for name, value in wanted.items() if value is not None}
+        values["skills"] = sorted(capabilities | set(worker["capabilities"]))
+        found = tx.connection.first(query, values)
+    if found is not None:
+        return _take(tx, worker_id, tx.hold(_TASK, found))
     if task_id is not None:
         named = tx.get("task", task_id)
         if named.state == "running" and named.worker_id != worker_id:
             raise TaskAlreadyAssignedError(task_id, named.worker_id)
-    if worker.state != "idle" or worker.drain or _holds_a_task(tx, worker_id):
-        return None
-    wanted = {"run_id": worker.run_id, "task_id": task_id, "workstream_id": workstream_id}
-    query = statements.claimable_task(*(value is not None for value in wanted.values()))
-    values = {name: value for name, value in wanted.items() if value is not None}
-    values["skills"] = sorted(capabilities | set(worker.capabilities))
-    found = tx.connection.first(query, values)
-    return None if found is None else _take(tx, worker_id, found)
+    return None
 
 
 def _holds_a_task(tx: Transaction, worker_id: str) -> bool:
@@ -69,16 +73,12 @@ def _holds_a_task(tx: Transaction, worker_id: str) -> bool:
     return tx.connection.first(statements.HELD_TASK, {statements.KEY: worker_id}) is not None
 
 
-def _take(tx: Transaction, worker_id: str, candidate: Row) -> Claim:
-    record = tx.transition(
-        "task",
-        candidate.task_id,
-        "running",
-        expected_version=candidate.version,
-        worker_id=worker_id,
-    )
+def _take(tx: Transaction, worker_id: str, task: Mapping[str, Any]) -> Claim:
+    tx.free_workers.add(worker_id)
+    record = tx.transition("task", task["task_id"], "running", worker_id=worker_id)
+    tx.free_workers.remove(worker_id)
     # The first heartbeat of the attempt comes with the claim (decisions K1).
     beat = tx.now()
-    tx.transition("worker", worker_id, "busy", task_id=candidate.task_id, heartbeat_at=beat)
+    tx.transition("worker", worker_id, "busy", task_id=task["task_id"], heartbeat_at=beat)
     about = record.metadata
-    return Claim(candidate.task_id, about["attempt_id"], about["attempt"])
+    return Claim(task["task_id"], about["attempt_id"], about["attempt"])

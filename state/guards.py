@@ -1,6 +1,6 @@
 """Guards that need other rows: dependencies, entry gates, fencing tokens, the worker's state."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Table
@@ -24,8 +24,13 @@ _NEEDS_DEPENDENCIES = frozenset(
 _AT_WORK = frozenset({"idle", "busy"})
 
 
-def check(connection: Connection, request: Request) -> None:
+def check(connection: Connection, request: Request, free_workers: Collection[str] = ()) -> None:
     """The guards of this transition that other rows decide.
+
+    Args:
+        connection: of the transaction.
+        request: the transition.
+        free_workers: workers that were found free in this transaction, and are locked.
 
     Raises:
         GuardNotSatisfied: a dependency or an entry gate is not done, or the worker is gone.
@@ -40,7 +45,9 @@ def check(connection: Connection, request: Request) -> None:
         if gates:
             raise request.refuse("entry_gates", f"these gates are not passed: {', '.join(gates)}")
     if (name, target) == ("task", "running"):
-        _check_worker(connection, request)
+        (column,) = NEEDS["task"]["running"]
+        if request.columns[column] not in free_workers:
+            _check_worker(connection, request, column)
 
 
 def unmet_dependencies(connection: Connection, entity_type: str, entity_id: str) -> list[str]:
@@ -104,8 +111,7 @@ def _is_blocking(connection: Connection, gate_id: str) -> bool:
     return bool(connection.scalar(statements.IS_BLOCKING, {statements.KEY: gate_id}))
 
 
-def _check_worker(connection: Connection, request: Request) -> None:
-    (column,) = NEEDS["task"]["running"]
+def _check_worker(connection: Connection, request: Request, column: str) -> None:
     worker_id = request.columns[column]
     query = statements.state_of(workers, "worker_id")
     state = connection.scalar(query, {statements.KEY: worker_id})

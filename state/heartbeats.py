@@ -24,3 +24,4 @@ def beat(tx: Transaction, worker_id: str, token: str | None) -> None:
         guards.check_token(tx.connection, kind_of("worker"), worker_id, as_dict(row), token)
     beat_at = {"heartbeat_at": tx.now(), statements.KEY: worker_id}
     tx.connection.write(statements.BEAT, beat_at)
+    tx.release(kind_of("worker"), worker_id)

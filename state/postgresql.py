@@ -43,7 +43,7 @@ RECONNECT_SEC = 60.0
 """How long a server that does not answer is waited for: a restart takes a few seconds."""
 
 _PAUSE_SEC = 0.05
-_NEW_TRANSACTION = "SELECT pg_current_xact_id()::text"
+_BEGIN = "BEGIN; SELECT pg_current_xact_id()::text"
 _NUMBERS = """
 SELECT transition_id, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 FROM state_transitions WHERE transition_id > %s ORDER BY transition_id LIMIT 1000
@@ -199,17 +199,15 @@ class PostgresqlDatabase:
     # Connections
 
     def _begin(self) -> tuple[_Writer, str]:
-        """A connection inside a transaction, and its number; a connection that broke is replaced.
-
-        psycopg begins the transaction with the first statement.
-        """
+        """A connection inside a transaction, and its number; a connection that broke is replaced."""
         deadline = time.monotonic() + RECONNECT_SEC
         while True:
             connection = self._writer(deadline)
             connection.failed = connection.last_event = None
             try:
-                number = connection.driver.execute(_NEW_TRANSACTION).fetchone()[0]
-                return connection, number
+                began = connection.driver.execute(_BEGIN)
+                began.nextset()
+                return connection, began.fetchone()[0]
             except ENVIRONMENT as error:
                 gone = is_gone(connection.driver, error)
                 connection.driver.close()
@@ -220,25 +218,27 @@ class PostgresqlDatabase:
         try:
             return self._writers.pop()
         except IndexError:
-            driver = self._connect(deadline, autocommit=False)
+            driver = self._connect(deadline)
             return _Writer(driver, self._statements, psycopg.IntegrityError)
 
     def _reader(self, deadline: float) -> Connection:
         try:
             return self._readers.pop()
         except IndexError:
-            driver = self._connect(deadline, autocommit=True)
+            driver = self._connect(deadline)
             return Connection(driver, self._statements, psycopg.IntegrityError)
 
-    def _connect(self, deadline: float, *, autocommit: bool) -> Any:
-        """A new connection; a server that is starting, or restarting, is waited for."""
+    def _connect(self, deadline: float) -> Any:
+        """A new connection; a server that is starting, or restarting, is waited for.
+
+        psycopg begins no transactions of its own on it: that would be a message more for each.
+        """
         arguments: Any = self.engine.dialect.create_connect_args(self.url)
         while True:
             driver: Any = None
             try:
-                driver = psycopg.connect(*arguments[0], **arguments[1], autocommit=autocommit)
+                driver = psycopg.connect(*arguments[0], **arguments[1], autocommit=True)
                 driver.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SEC}s'")
-                driver.commit()  # or it would be undone with the first transaction
                 return driver
             except psycopg.OperationalError as error:
                 if driver is not None:

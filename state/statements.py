@@ -222,7 +222,7 @@ def claimable_task(of_run: bool, named: bool, of_workstream: bool) -> Select[*tu
     `ix_tasks_queue`.
     """
     query = (
-        select(tasks.c.task_id, tasks.c.version)
+        select(tasks)
         .join(workstreams, workstreams.c.ws_id == tasks.c.workstream_id)
         .join(runs, runs.c.run_id == workstreams.c.run_id)
         .where(

@@ -37,6 +37,8 @@ class Transaction:
         self.settings = settings
         self.records = records
         self.refused: PatchlineError | None = None
+        self.free_workers: set[str] = set()
+        self._held: dict[tuple[str, str], dict[str, Any]] = {}
 
     def now(self) -> str:
         """The injected clock's time as stored text."""
@@ -95,7 +97,9 @@ class Transaction:
                     operator,
                 )
                 values["audit_head"] = self._audit(kind, values, entry).hash
-            return self.connection.rows(statements.insert(kind.name), values)[0]
+            row = self.connection.rows(statements.insert(kind.name), values)[0]
+        self.hold(kind, row)
+        return row
 
     # Changing state
 
@@ -127,7 +131,7 @@ class Transaction:
         values = clean(kind, columns)
         reason = reason and storable(reason)
         self._refuse_fixed(kind, values, allowed={"worker_id"} if entity_type == "task" else set())
-        row = self._row(kind, entity_id)
+        row = self.locked(kind, entity_id)
         request = Request(
             machine=machine,
             entity_id=entity_id,
@@ -142,7 +146,7 @@ class Transaction:
         step = legal(request, strict=self.settings.strict)
         self._check_current(kind, entity_id, row, expected_version, token)
         change = judge(request, step)
-        guards.check(self.connection, request)
+        guards.check(self.connection, request, self.free_workers)
         self._add_blockers(request, change)
         about = dict(metadata or {})
         if change.extension:
@@ -189,6 +193,9 @@ class Transaction:
         if self.connection.write(statements.swap(kind.name), values) != 1:
             self.refused = OptimisticLockError(kind.name, request.entity_id, version, None)
             raise self.refused
+        for name in (statements.KEY, statements.STATE, statements.VERSION):
+            del values[name]
+        self._held[kind.name, request.entity_id] = {**request.row, **values}
 
     # Other writes
 
@@ -209,7 +216,7 @@ class Transaction:
         kind = kind_of(entity_type)
         values = clean(kind, columns)
         self._refuse_fixed(kind, values, also=set(STAMPS.get(kind.name, {}).values()))
-        row = self._row(kind, entity_id)
+        row = self.locked(kind, entity_id)
         ended = kind.machine is not None and row["state"] in kind.machine.terminal
         if ended and values.keys() - {"metadata"}:
             state = row["state"]
@@ -227,7 +234,9 @@ class Transaction:
 
     def _change(self, kind: Kind, entity_id: str, values: Mapping[str, Any]) -> Row:
         given = {**values, statements.KEY: entity_id}
-        return self.connection.rows(statements.change(kind.name), given)[0]
+        row = self.connection.rows(statements.change(kind.name), given)[0]
+        self.hold(kind, row)
+        return row
 
     def record(
         self,
@@ -251,7 +260,7 @@ class Transaction:
         kind.machine_of()
         if columns:
             self.update(entity_type, entity_id, **columns)
-        row = self._row(kind, entity_id)
+        row = self.locked(kind, entity_id)
         at = max(self.now(), row["updated_at"])
         entry = _no_change(kind, row, trigger, at, reason, operator, metadata)
         with self._explained(kind, row, trigger):
@@ -308,8 +317,26 @@ class Transaction:
 
     # Parts
 
-    def _row(self, kind: Kind, entity_id: str) -> dict[str, Any]:
-        return as_dict(reads.lock(self.connection, kind, entity_id))
+    def locked(self, kind: Kind, entity_id: str) -> Mapping[str, Any]:
+        """A row that nobody else changes until this transaction ends; read once.
+
+        Raises:
+            EntityNotFoundError: there is none.
+        """
+        held = self._held.get((kind.name, entity_id))
+        if held is None:
+            held = self.hold(kind, reads.lock(self.connection, kind, entity_id))
+        return held
+
+    def hold(self, kind: Kind, row: Row) -> dict[str, Any]:
+        """Keep a row that this transaction has locked or written, so that it need not be read."""
+        values = as_dict(row)
+        self._held[kind.name, values[kind.key]] = values
+        return values
+
+    def release(self, kind: Kind, entity_id: str) -> None:
+        """Forget a row that was written past `update` and `transition`."""
+        self._held.pop((kind.name, entity_id), None)
 
     def _refuse_fixed(
         self,

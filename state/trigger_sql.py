@@ -124,17 +124,19 @@ def _sqlite(watch: Watch) -> str:
 def _postgresql() -> Iterator[str]:
     for watch in watches(Postgresql()):
         rules = "".join(
-            f"  IF ({rule.broken}) THEN\n"
-            "    RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',\n"
-            f"      MESSAGE = 'patchline:{rule.code}: {rule.message}';\n  END IF;\n"
+            f"    IF ({rule.broken}) THEN\n"
+            "      RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',\n"
+            f"        MESSAGE = 'patchline:{rule.code}: {rule.message}';\n    END IF;\n"
             for rule in watch.rules
         )
+        # Asked at once, for each question is a query of its own; then which rule it was.
+        any_broken = "\n    OR ".join(f"({rule.broken})" for rule in watch.rules)
         row = "OLD" if watch.event == "DELETE" else "NEW"
         when = f" WHEN ({watch.when})" if watch.when else ""
         name = f"{PREFIX}{watch.name}"
         yield (
             f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $rules$\nBEGIN\n"
-            f"{rules}  RETURN {row};\nEND\n$rules$"
+            f"  IF ({any_broken}) THEN\n{rules}  END IF;\n  RETURN {row};\nEND\n$rules$"
         )
         yield (
             f"CREATE TRIGGER {name} {watch.moment} {watch.event} ON {watch.table}"

@@ -74,9 +74,11 @@ class _CuttableDatabase(PostgresqlDatabase):
         self._knife = knife
         super().__init__(make_url(url))
 
-    def _connect(self, deadline: float, *, autocommit: bool) -> Any:
-        driver = super()._connect(deadline, autocommit=autocommit)
-        return driver if autocommit else _Cuttable(driver, self._knife)
+    def _writer(self, deadline: float) -> Any:
+        writer = super()._writer(deadline)
+        if not isinstance(writer.driver, _Cuttable):
+            writer.driver = _Cuttable(writer.driver, self._knife)
+        return writer
 
 
 def world_under(knife: Knife, url: str, folder: Path) -> World:

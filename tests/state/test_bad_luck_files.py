@@ -1,4 +1,4 @@
-"""Files that cannot be written, that vanish or that are another's: an error, never a silent loss."""
+"""Files that cannot be written, that vanish or are replaced: an error, never a silent loss."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Writers killed with -9 wherever they happen to be: what they were told was kept is there, once."""
+"""Writers killed with -9 wherever they happen to be: what they were told is kept, and once."""
 
 import random
 import subprocess

@@ -1,4 +1,4 @@
-"""Another process holds the database: it is waited for; when that is too long, the error says so."""
+"""Another process holds the database: it is waited for; after too long the error says so."""
 
 import os
 import subprocess
@@ -104,6 +104,39 @@ def test_a_lock_longer_than_the_patience_is_an_error_that_names_cause_and_remedy
         store.transition("worker", worker, "idle")
         make_worker(store)
         assert assert_sound(address, store.events.path) == before + 3
+
+
+def test_a_store_that_stands_still_in_a_batch_is_waited_for_as_long_and_then_told(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the turn that comes before SQLite's own lock."""
+    monkeypatch.setattr(state.sqlite, "BUSY_TIMEOUT_SEC", 0.3)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def stand_still(store: StateStore) -> None:
+        with store.batch() as tx:
+            tx.create("worker")
+            inside.set()
+            assert go_on.wait(30)
+
+    with (
+        StateStore.open(address) as slow,
+        StateStore.open(address) as store,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        try:
+            standing = pool.submit(stand_still, slow)
+            assert inside.wait(30)
+            for _ in range(3):
+                with pytest.raises(StoreUnavailableError, match="Another process has held it"):
+                    make_worker(store)
+        finally:
+            go_on.set()
+        standing.result()
+        # The turns of the three that gave up have passed on.
+        assert [make_worker(one) for one in (store, slow) * 3]
+        assert len(store.find("worker")) == 7
+        assert_sound(address, store.events.path)
 
 
 def test_a_row_that_another_session_holds_too_long_is_an_error_that_says_so(

@@ -1,4 +1,4 @@
-"""Eight processes after four hundred tasks: each task goes to one, and each process gets its share."""
+"""Eight processes after four hundred tasks: each task goes to one, each process has its share."""
 
 import json
 import subprocess

@@ -200,6 +200,10 @@ QUESTIONS: dict[str, Question] = {
     ),
     "entry gates that are not passed": looked(lambda c: guards.unpassed_entry_gates(c, TASK)),
     "a task to claim": looked(claimable(), "ix_tasks_queue"),
+    "a task of a run to claim": Question(
+        lambda store: store.look(claimable(run_id=key("run", 0))), rows=OF_A_RUN
+    ),
+    "a task of a workstream to claim": looked(claimable(workstream_id=STREAM)),
     "a named task to claim": looked(claimable(task_id=TASK)),
     # What lists, the summary and the cascade read
     **{f"the newest {name}": listed(name, index) for name, index in LISTED.items()},
@@ -372,6 +376,7 @@ def test_every_index_serves_a_query() -> None:
 def test_a_task_is_claimed_and_finished_without_looking_at_others(big: StateStore) -> None:
     """The triggers ask too; their questions are in no plan, so it is counted what all of it does.
 
+    A worker of a run may have all tasks of that run looked at: SQLite with statistics does so.
     PostgreSQL counts for each transaction which tables it went through.
     """
     with big.batch() as tx:
@@ -379,7 +384,7 @@ def test_a_task_is_claimed_and_finished_without_looking_at_others(big: StateStor
         if big.database.engine.dialect.name == "sqlite":
             with counted_steps(driver) as count:
                 finish_a_task(tx)
-                assert count() < FEW * STEPS
+                assert count() < 2 * FEW * STEPS
         else:
             finish_a_task(tx)
             scanned = "SELECT relname FROM pg_stat_xact_user_tables WHERE seq_scan > 0"
