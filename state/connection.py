@@ -7,11 +7,16 @@ store does it a dozen times in every step of a task.
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 from sqlalchemy import JSON, Boolean, ColumnElement, Dialect, Executable
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
+
+from state.canonical import canonical_json
 
 _Convert = Callable[[Any], Any] | None
 
@@ -107,6 +112,18 @@ class Statements:
         if found is None:
             found = self._prepared[key] = Prepared(statement, names, self._dialect)
         return found
+
+
+@cache
+def statements_for(dialect_name: str) -> Statements:
+    """The statements of all databases of a kind: what is compiled depends on nothing else.
+
+    Args:
+        dialect_name: `sqlite` or `postgresql`.
+    """
+    if dialect_name == "sqlite":
+        return Statements(sqlite.dialect(json_serializer=canonical_json))
+    return Statements(psycopg.dialect(paramstyle="format", json_serializer=canonical_json))
 
 
 class Connection:

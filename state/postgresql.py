@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from state import upgrade
 from state.canonical import canonical_json
-from state.connection import Connection, Statements
+from state.connection import Connection, statements_for
 from state.errors import StoreUnavailableError
 from state.postgresql_failures import (
     AGAIN,
@@ -86,7 +86,7 @@ class PostgresqlDatabase:
             max_overflow=56,
             json_serializer=canonical_json,
         )
-        self._statements = Statements(self.engine.dialect)
+        self._statements = statements_for("postgresql")
         self._readers: deque[Connection] = deque()
         self._writers: deque[_Writer] = deque()
         self._writing = threading.local()
@@ -199,7 +199,7 @@ class PostgresqlDatabase:
     # Connections
 
     def _begin(self) -> tuple[_Writer, str]:
-        """A connection inside a transaction, and its number; a connection that broke is replaced."""
+        """A connection inside a transaction, and its number; one that broke is replaced."""
         deadline = time.monotonic() + RECONNECT_SEC
         while True:
             connection = self._writer(deadline)

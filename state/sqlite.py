@@ -20,7 +20,7 @@ from sqlalchemy.exc import DatabaseError
 
 from state import upgrade
 from state.canonical import canonical_json
-from state.connection import Connection, Statements
+from state.connection import Connection, statements_for
 from state.errors import StoreUnavailableError
 from state.locks import FairLock, file_lock
 from state.sqlite_failures import locked, unavailable
@@ -48,7 +48,7 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.engine = _open_engine(path)
-        self._statements = Statements(self.engine.dialect)
+        self._statements = statements_for("sqlite")
         self._turn = FairLock()
         self._process_turn = ProcessTurn(_lock_path(path))
         self._writer: Connection | None = None

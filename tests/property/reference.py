@@ -108,7 +108,14 @@ class Reference:
             return ask.operator or due is None or now >= due
         if ask.target == "running":
             worker = self.rows.get(ask.columns.get("worker_id", ""))
-            return worker is not None and worker.state not in ("unresponsive", "shutdown")
+            # One task for each worker (decisions K3).
+            held = any(
+                one.kind == "task"
+                and one.state == "running"
+                and one.columns["worker_id"] == ask.columns.get("worker_id")
+                for one in self.rows.values()
+            )
+            return worker is not None and worker.state in ("idle", "busy") and not held
         if ask.target == "retrying":
             return row.columns["retry_count"] < row.columns["max_retries"]
         return True
