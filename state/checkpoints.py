@@ -189,11 +189,13 @@ def row_hashes(connection: sa.Connection, first: int, last: int) -> Iterator[tup
         .order_by(columns.transition_id)
         .execution_options(yield_per=_PAGE)
     )
-    for number, digest in connection.execute(query):
-        try:
-            yield number, bytes.fromhex(digest)
-        except (TypeError, ValueError) as error:
-            raise HistoryDamagedError(f"The audit row {number} has no hash.") from error
+    with connection.execute(query) as rows:
+        for number, digest in rows:
+            try:
+                entry = bytes.fromhex(digest)
+            except (TypeError, ValueError) as error:
+                raise HistoryDamagedError(f"The audit row {number} has no hash.") from error
+            yield number, entry
 
 
 def chain_problem(one: Checkpoint, previous: Checkpoint | None) -> CheckpointProblem | None:
