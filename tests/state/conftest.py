@@ -14,6 +14,23 @@ from tests import postgres
 from tests.state.world import World
 
 
+LONG = (
+    "test_analytics",
+    "test_bad_luck_",
+    "test_enforcement_",
+    "test_query_plans",
+    "test_verification",
+)
+"""What the names of the files begin with whose tests take minutes together."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name.startswith(LONG):
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
