@@ -13,7 +13,6 @@ from state.store import EVENT_FILE, StateStore
 from tests import postgres
 from tests.state.world import World
 
-
 LONG = (
     "test_analytics",
     "test_bad_luck_",
