@@ -14,7 +14,7 @@ export PYTHONUTF8 := 1
 UV := .tools/uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup run test test-long lint types contracts docs dev example-real bench bench-ssot clean
+.PHONY: help setup run test lint types contracts docs dev example-real bench bench-ssot clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,10 +32,7 @@ run: setup ## Run the example plan on the embedded defaults
 	$(RUN) patchline run examples/plans/modernise.yaml
 
 test: setup ## Run the tests
-	$(RUN) pytest -n auto --dist loadgroup -m "not long"
-
-test-long: setup ## Run the tests that take minutes
-	$(RUN) pytest -n auto --dist loadgroup -m long
+	$(RUN) pytest -n auto
 
 lint: setup ## Formatting and lint rules
 	$(RUN) ruff format --check .

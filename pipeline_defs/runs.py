@@ -1,17 +1,20 @@
 """From a launch to an SSOT run: preflight, the rows of a plan, and which run an op belongs to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline_defs.plan.model import Plan, Workstream
 from pipeline_defs.preflight import Fit, check_environment
 from pipeline_defs.revisions import Revision
-from pipeline_defs.skipping import skipped_workstreams
+from pipeline_defs.skipping import skipped_workstreams, skips
 from resources.recovery import refuse_if_alive
 from state.errors import EntityNotFoundError
 from state.home import Home
 from state.lost_transactions import redone_when_lost
 from state.machines import MACHINES
+from state.propagation.facts import Proposal, TaskFacts, WorkstreamFacts
+from state.propagation.tasks import next_of_waiting_task
+from state.propagation.workstreams import next_of_waiting_workstream
 from state.store import StateStore
 from state.transaction import Transaction
 
@@ -127,14 +130,29 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
             "workstream": launch.workstream,
         },
     )
+    made = _create_parts(tx, launch, run.run_id)
+    _link(tx, made)
+    _settle(tx, plan, made)
+    return tx.get("run", run.run_id)
+
+
+@dataclass
+class _Made:
+    """The rows of a run's parts with what each depends on, in plan order."""
+
+    workstreams: dict[str, WorkstreamFacts] = field(default_factory=dict[str, WorkstreamFacts])
+    tasks: dict[str, TaskFacts] = field(default_factory=dict[str, TaskFacts])
+
+
+def _create_parts(tx: Transaction, launch: Launch, run_id: str) -> _Made:
+    """The workstreams and their tasks; one that does not run has none."""
+    plan, made = launch.revision.plan, _Made()
     chosen = [ws for ws in plan.workstreams if launch.workstream in (None, ws.id)]
-    skipped = skipped_workstreams(plan)
-    ids: dict[str, str] = {}
-    next_place = 0
+    skipped, ids = skipped_workstreams(plan), dict[str, str]()
     for position, ws in enumerate(chosen):
         row = tx.create(
             "workstream",
-            run_id=run.run_id,
+            run_id=run_id,
             slug=ws.id,
             title=ws.title or ws.id,
             position=position,
@@ -142,26 +160,21 @@ def _create_rows(tx: Transaction, launch: Launch, fit: Fit, max_concurrent: int)
             enabled=ws.enabled,
         )
         ids[ws.id] = row.ws_id
-        if ws.id in skipped:
-            reason = "disabled in the plan" if not ws.enabled else "needs a skipped workstream"
-            tx.transition("workstream", row.ws_id, "skipped", reason=reason)
-        else:
-            _create_tasks(tx, plan, ws, row.ws_id, next_place)
-            next_place += len(ws.tasks)
+        made.workstreams[row.ws_id] = WorkstreamFacts.of(row)
+        if ws.id not in skipped:
+            made.tasks |= _create_tasks(tx, plan, ws, row.ws_id, len(made.tasks))
     for ws in chosen:
-        needs = [other for other in ws.depends_on if other in ids]
-        for other in needs:
-            tx.add_dependency("workstream", ids[ws.id], ids[other])
-        if needs and ws.id not in skipped:
-            open_needs = [other for other in needs if other not in skipped]
-            if open_needs:
-                tx.transition("workstream", ids[ws.id], "blocked", blocked_by=open_needs)
-    return tx.get("run", run.run_id)
+        needs = tuple(ids[other] for other in ws.depends_on if other in ids)
+        made.workstreams[ids[ws.id]] = replace(made.workstreams[ids[ws.id]], depends_on=needs)
+    return made
 
 
-def _create_tasks(tx: Transaction, plan: Plan, ws: Workstream, ws_id: str, first: int) -> None:
+def _create_tasks(
+    tx: Transaction, plan: Plan, ws: Workstream, ws_id: str, first: int
+) -> dict[str, TaskFacts]:
     """The tasks of a workstream; their places are counted through the whole run."""
     ids: dict[str, str] = {}
+    rows: list[Any] = []
     for position, task in enumerate(ws.tasks, first):
         resolved = plan.resolve(ws, task)
         row = tx.create(
@@ -177,8 +190,41 @@ def _create_tasks(tx: Transaction, plan: Plan, ws: Workstream, ws_id: str, first
             capabilities=sorted(resolved.capabilities),
         )
         ids[task.id] = row.task_id
-    for task in ws.tasks:
-        for other in task.depends_on:
-            tx.add_dependency("task", ids[task.id], ids[other])
-        if task.depends_on:
-            tx.transition("task", ids[task.id], "blocked", blocked_by=list(task.depends_on))
+        rows.append(row)
+    return {
+        row.task_id: TaskFacts.of(row, [ids[other] for other in task.depends_on])
+        for row, task in zip(rows, ws.tasks, strict=True)
+    }
+
+
+def _link(tx: Transaction, made: _Made) -> None:
+    """Write who waits for whom: the last first, so that what is looked at for circles is short."""
+    for ws_id in reversed(made.workstreams):
+        for other in made.workstreams[ws_id].depends_on:
+            tx.add_dependency("workstream", ws_id, other)
+    for task_id in reversed(made.tasks):
+        for other in made.tasks[task_id].depends_on:
+            tx.add_dependency("task", task_id, other)
+
+
+def _settle(tx: Transaction, plan: Plan, made: _Made) -> None:
+    """Skip and block what cannot begin, by the same rules as ever after (T3, W4, W5)."""
+    streams, skipped = made.workstreams, skips(plan)
+    for ws_id, one in streams.items():
+        if one.name in skipped:
+            _apply(tx, "workstream", ws_id, skipped[one.name])
+            streams[ws_id] = replace(one, state="skipped")
+    for ws_id, one in streams.items():
+        if one.state == "planned":
+            satisfies = plan.policy.skipped_satisfies
+            _apply(tx, "workstream", ws_id, next_of_waiting_workstream(one, streams, satisfies))
+    for task_id, task in made.tasks.items():
+        needs = [made.tasks[other] for other in task.depends_on]
+        _apply(tx, "task", task_id, next_of_waiting_task(task, needs))
+
+
+def _apply(tx: Transaction, kind: str, key: str, proposal: Proposal | None) -> None:
+    """What is proposed, unless it opens work: that is for those who do it."""
+    if proposal is not None and proposal.state not in ("ready", "queued"):
+        trigger, reason = proposal.trigger, proposal.reason
+        tx.transition(kind, key, proposal.state, trigger=trigger, reason=reason, **proposal.columns)

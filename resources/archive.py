@@ -24,14 +24,26 @@ def archive_workstream(store: StateStore, home: Path, ws_id: str, reason: str) -
         "transitions": [_plain(row) for row in workstream_history(store, ws_id)],
     }
     path = home / "archive" / f"{ws_id}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_name(home)
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
     with scratch.open("w", encoding="utf-8") as file:
         json.dump(document, file, indent=2, ensure_ascii=False)
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)
+    _keep_name(path.parent)
     return path
+
+
+def _keep_name(folder: Path) -> None:
+    """Put a folder's entries on disk: the name of a file outlives a power cut only then."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _plain(row: Any) -> dict[str, Any]:

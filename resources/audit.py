@@ -11,60 +11,49 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
-from resources.audit_anchor import AUDIT_REF, DAMAGED, Anchor, anchor, compare
-from resources.git_command import GitError
+from resources.audit_anchor import Anchor, anchor
+from resources.audit_findings import (
+    Anchored,
+    Finding,
+    Look,
+    known_repositories,
+    not_expected,
+    of_checkpoint,
+    to_look_at,
+)
 from resources.repository import Repository
 from state.audit import Contexts
-from state.checkpoints import Checkpoint, CheckpointProblem, checkpoint, verify_checkpoints
+from state.checkpoint_verification import verify_checkpoints
+from state.checkpoints import Checkpoint, checkpoint, checkpoints, uncovered
 from state.clock_and_ids import SystemClock, UlidSource
 from state.database import open_database, parse_url, sqlite_path
 from state.errors import PatchlineError, StoreUnavailableError
 from state.events import EventFile
 from state.home import Home
-from state.raw_history import any_text, damage_told
-from state.schema import runs
+from state.raw_history import damage_told
 from state.settings import Settings
 from state.store import StateStore
 from state.verification import KEPT, Problem, Progress, verify_history
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A problem of the history, of a checkpoint or of an anchor.
+class Verdict:
+    """What `verify` has found.
 
     Attributes:
-        code: see `state.verification.Problem`, `state.checkpoints.CheckpointProblem` and
-            `resources.audit_anchor.compare`; `repository_unusable`, when its anchors cannot be
-            read; `unreadable`, when the database is damaged; `more`, for those that are not listed.
-        entity_type: the entity that it is about, if it is about one.
-        entity_id: of the same.
-        transition_id: the audit row.
-        event_id: of that row.
-        checkpoint_id: the checkpoint that it is about, if it is about one.
-        repository: where the anchor is that tells of it.
-        since: from when on the history is not what it was; empty when nothing tells.
-        message: what, where, and since when.
+        entries: audit rows there are.
+        problems: what is wrong.
+        uncovered: audit rows that no checkpoint covers; what was done to them before they were read
+            here, nothing outside the database can tell.
+        checkpoints: how many there are.
+        anchored: the repositories that were looked at.
     """
-
-    code: str
-    message: str
-    since: str = ""
-    entity_type: str | None = None
-    entity_id: str | None = None
-    transition_id: int | None = None
-    event_id: str | None = None
-    checkpoint_id: int | None = None
-    repository: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What `verify` has found: how many audit rows there are, and what is wrong."""
 
     entries: int
     problems: tuple[Finding, ...]
+    uncovered: int
+    checkpoints: int
+    anchored: tuple[Anchored, ...]
 
     @property
     def intact(self) -> bool:
@@ -73,8 +62,14 @@ class Verdict:
 
     def as_document(self) -> dict[str, Any]:
         """As JSON (design section 6)."""
-        problems = [asdict(one) for one in self.problems]
-        return {"intact": self.intact, "entries": self.entries, "problems": problems}
+        return {
+            "intact": self.intact,
+            "entries": self.entries,
+            "problems": [asdict(one) for one in self.problems],
+            "uncovered": self.uncovered,
+            "checkpoints": self.checkpoints,
+            "anchors": [asdict(one) for one in self.anchored],
+        }
 
 
 @contextmanager
@@ -103,16 +98,13 @@ def opened(home: Home) -> Generator[StateStore]:
         database.close()
 
 
-def known_repositories(store: StateStore) -> list[Path]:
-    """The repositories that runs of this store have worked on."""
-    query = sa.select(runs.c.repo).distinct().where(runs.c.repo.is_not(None)).order_by(runs.c.repo)
-    with store.reading() as connection, any_text(connection):
-        found: list[Any] = list(connection.execute(query).scalars())
-    return [Path(one if isinstance(one, str) else repr(one)) for one in found]
-
-
 def verify(
-    store: StateStore, repositories: Sequence[Path] = (), progress: Progress | None = None
+    store: StateStore,
+    repositories: Sequence[Path] = (),
+    progress: Progress | None = None,
+    *,
+    anchors: bool = True,
+    expected: Sequence[str] = (),
 ) -> Verdict:
     """Verify every audit row, every entity, every checkpoint, and the anchors in repositories.
 
@@ -120,6 +112,9 @@ def verify(
         store: see `opened`.
         repositories: where to look for anchors; those that the store knows when none is named.
         progress: told of the audit rows.
+        anchors: whether to look at any repository.
+        expected: hashes of checkpoints, or commits that anchor them, which the caller has kept
+            elsewhere: the history must go on from each of them.
 
     Raises:
         StoreUnavailableError: the database cannot be read now.
@@ -133,16 +128,24 @@ def verify(
     def tell(message: str) -> None:
         problems.append(Finding("unreadable", message))
 
+    kept, below, looked = list[Checkpoint](), 0, list[Anchored]()
+    seen: set[str] = set()
     with damage_told(store, tell):
-        problems += [_of_checkpoint(one) for one in verify_checkpoints(store)]
-    folders = list(repositories)
-    with damage_told(store, tell):
-        folders = folders or known_repositories(store)
-    with tempfile.TemporaryDirectory(prefix="patchline-audit-") as scratch:
-        for folder in folders:
-            with damage_told(store, tell):
-                problems += _of_anchors(store, folder, Path(scratch))
-    return Verdict(history.entries, tuple(dict.fromkeys(problems)))
+        problems += [of_checkpoint(one) for one in verify_checkpoints(store)]
+        kept, below = checkpoints(store), uncovered(store)
+        seen |= {one.hash for one in kept if one.sound}
+    with (
+        damage_told(store, tell),
+        tempfile.TemporaryDirectory(prefix="patchline-audit-") as scratch,
+    ):
+        look = Look(store, kept, Path(scratch))
+        for folder, required in to_look_at(store, repositories, kept) if anchors else ():
+            looked.append(look.at(folder, required))
+        problems += look.problems
+        seen |= look.commits
+    problems += [not_expected(one, looked) for one in expected if one.lower() not in seen]
+    unique = tuple(dict.fromkeys(problems))
+    return Verdict(history.entries, unique, below, len(kept), tuple(looked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ def make_checkpoint(
             cannot be used keeps none of the others from its anchor.
 
     Raises:
-        HistoryDamagedError: a row has no hash, or the last checkpoint was changed.
+        HistoryDamagedError: a row or the last checkpoint was changed.
         StoreUnavailableError: the database cannot be read or written.
         PreflightError: a repository that was named is none; no checkpoint is made then.
     """
@@ -195,38 +198,3 @@ def _of_history(one: Problem) -> Finding:
         transition_id=one.transition_id,
         event_id=one.event_id,
     )
-
-
-def _of_checkpoint(one: CheckpointProblem, repository: str | None = None) -> Finding:
-    return Finding(
-        *(one.code, one.message, one.since),
-        checkpoint_id=one.checkpoint_id,
-        repository=repository,
-    )
-
-
-def _of_anchors(store: StateStore, folder: Path, scratch: Path) -> list[Finding]:
-    """What the anchors in a repository say; that they cannot be read is a finding too."""
-    where = str(folder)
-    try:
-        repository = Repository.open(folder, scratch)
-        if _points_nowhere(repository):
-            message = f"{AUDIT_REF} of {where} names no commit that is there: its anchors are lost."
-            return [Finding(DAMAGED, message, repository=where)]
-        return [_of_checkpoint(one, where) for one in compare(store, repository)]
-    except GitError as error:
-        message = f"The anchors in {where} cannot be read: {error}"
-        return [Finding(DAMAGED, message, repository=where)]
-    except StoreUnavailableError:
-        raise
-    except (PatchlineError, OSError) as error:
-        message = f"The anchors in {where} cannot be compared: {error}"
-        return [Finding("repository_unusable", message, repository=where)]
-
-
-def _points_nowhere(repository: Repository) -> bool:
-    """Whether the ref of the anchors is there, and the commit that it names is not."""
-    if repository.resolve(AUDIT_REF) is not None:
-        return False
-    listed = repository.on_refs("for-each-ref", "--format=%(refname)", AUDIT_REF)
-    return bool(listed.strip()) or (repository.git_dir / AUDIT_REF).exists()

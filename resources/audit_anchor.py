@@ -3,7 +3,8 @@
 Each checkpoint is one commit with the file `checkpoint.json`, on top of the one before it. Where
 the repository is cloned or pushed to, its history tells later whether a database is the one that it
 was: one that is older than its anchor lacks a checkpoint, a rewritten one has another in its place
-(design section 2). One repository keeps the anchors of one database.
+(design section 2). One repository keeps the anchors of one database. The format is told in
+docs/AUDIT_CHAIN.md.
 """
 
 import io
@@ -11,15 +12,20 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from resources.repository import DURABLE, Repository
 from state.canonical import canonical_json
-from state.checkpoints import Checkpoint, CheckpointProblem, chain_problem, checkpoints
+from state.checkpoint_verification import CheckpointProblem, chain_problem
+from state.checkpoints import Checkpoint, checkpoints
 from state.errors import PatchlineError
+from state.schema import state_transitions
 from state.store import StateStore
 
 AUDIT_REF = "refs/patchline/audit"
 FILE = "checkpoint.json"
 DAMAGED = "anchor_damaged"
+SHALLOW = "anchor_shallow"
 
 
 class AnchorError(PatchlineError):
@@ -31,15 +37,20 @@ class AnchorError(PatchlineError):
 
     code = "anchor_mismatch"
 
-    def __init__(self, repository: Repository, problems: Sequence[CheckpointProblem]) -> None:
+    def __init__(
+        self, repository: Repository, problems: Sequence[CheckpointProblem], advice: str = ""
+    ) -> None:
         self.problems = tuple(problems)
         found = " ".join(one.message for one in problems)
-        super().__init__(
-            f"The anchors under {AUDIT_REF} of {repository.root} do not fit this database. {found} "
-            "Bring the right database back. If the repository is to keep the anchors of a new one, "
-            f"move the old ones aside: git update-ref refs/patchline/audit-old {AUDIT_REF} && "
-            f"git update-ref -d {AUDIT_REF}"
-        )
+        where = f"The anchors under {AUDIT_REF} of {repository.root}"
+        super().__init__(f"{where} cannot be gone by. {found} {advice}".rstrip())
+
+
+_ADVICE = (
+    "Bring the right database back. If the repository is to keep the anchors of a new one, move "
+    f"the old ones aside: git update-ref refs/patchline/audit-old {AUDIT_REF} && "
+    f"git update-ref -d {AUDIT_REF}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +73,12 @@ def anchor(store: StateStore, repository: Repository) -> list[Anchor]:
     """
     while True:
         tip = repository.resolve(AUDIT_REF)
-        there = _read(repository, tip)
+        there, damage = _read(repository, tip)
         kept = checkpoints(store)
-        problems = _differences(kept, there) or _breaks(kept)
+        problems = [damage] if damage else _differences(store, kept, there) or _breaks(kept)
         if problems:
-            raise AnchorError(repository, problems)
+            shallow = damage is not None and damage.code == SHALLOW
+            raise AnchorError(repository, problems, "" if shallow else _ADVICE)
         head, made = tip, list[Anchor]()
         for one in kept[len(there) :]:
             head = _write(repository, one, head)
@@ -80,31 +92,51 @@ def anchors(repository: Repository) -> list[Anchor]:
     """The anchors in a repository, the first one first.
 
     Raises:
-        AnchorError: the ref's history is none of anchors.
+        AnchorError: the ref's history is none of anchors, or is cut off by a shallow clone.
     """
-    return _read(repository, repository.resolve(AUDIT_REF))
+    found, damage = _read(repository, repository.resolve(AUDIT_REF))
+    if damage:
+        raise AnchorError(repository, [damage])
+    return found
 
 
-def compare(store: StateStore, repository: Repository) -> list[CheckpointProblem]:
-    """What the anchors say against the database; nothing when all is well.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the anchors in a repository say of the database.
+
+    Attributes:
+        anchored: the anchors that are those of the database's own checkpoints.
+        problems: what does not fit; none when all is well.
+    """
+
+    anchored: tuple[Anchor, ...]
+    problems: tuple[CheckpointProblem, ...]
+
+
+def compare(store: StateStore, repository: Repository) -> Comparison:
+    """The anchors in a repository against the database.
 
     Codes: `older_than_anchor` (anchored checkpoints are missing: the tail of the history was cut
     off or the database is an old copy), `rewritten` (a checkpoint is another one than was
-    anchored), `anchor_damaged`. Checkpoints that wait for their anchor are no problem. Whether the
-    rows still are those of the checkpoints is for `state.checkpoints.verify_checkpoints` to tell.
+    anchored), `anchor_of_another_database` (not even the first checkpoint is the same),
+    `anchor_damaged`, `anchor_shallow` (a shallow clone has not all of them). Checkpoints that wait
+    for their anchor are no problem. Whether the rows still are those of the checkpoints is for
+    `state.checkpoint_verification` to tell.
     """
-    try:
-        there = anchors(repository)
-    except AnchorError as error:
-        return list(error.problems)
-    return _differences(checkpoints(store), there)
+    there, damage = _read(repository, repository.resolve(AUDIT_REF))
+    if damage:
+        return Comparison((), (damage,))
+    kept = checkpoints(store)
+    pairs = zip(kept, there, strict=False)
+    anchored = tuple(one for mine, one in pairs if mine == one.checkpoint)
+    return Comparison(anchored, tuple(_differences(store, kept, there)))
 
 
 def is_anchored(checkpoint: Checkpoint, repository: Repository) -> bool:
     """Whether a repository keeps just this checkpoint; what makes a proof a proof.
 
     Raises:
-        AnchorError: the ref's history is none of anchors.
+        AnchorError: see `anchors`.
     """
     return checkpoint in [one.checkpoint for one in anchors(repository)]
 
@@ -128,20 +160,36 @@ def _write(repository: Repository, one: Checkpoint, parent: str | None) -> str:
     return repository.commit(made.stdout.decode().strip(), parents, message, one.created_at)
 
 
-def _read(repository: Repository, tip: str | None) -> list[Anchor]:
-    """The anchors up to a commit."""
+def _read(repository: Repository, tip: str | None) -> tuple[list[Anchor], CheckpointProblem | None]:
+    """The anchors up to a commit, and what ends them too early."""
     found: list[Anchor] = []
     previous: Checkpoint | None = None
     for commit, data in _files(repository, tip) if tip else ():
+        if not found and _is_cut_off(repository, commit):
+            return [], _shallow(commit)
         try:
             previous = _judged(data, previous)
         except ValueError as error:
             since = found[-1].checkpoint.created_at if found else ""
             message = f"The commit {commit} is no anchor: {error}"
-            problem = CheckpointProblem(DAMAGED, len(found) + 1, since, message)
-            raise AnchorError(repository, [problem]) from error
+            return found, CheckpointProblem(DAMAGED, len(found) + 1, since, message)
         found.append(Anchor(commit, previous))
-    return found
+    return found, None
+
+
+def _is_cut_off(repository: Repository, commit: str) -> bool:
+    """Whether a shallow clone lacks the commits before this one."""
+    shallow = repository.git_dir / "shallow"
+    return shallow.is_file() and commit in shallow.read_text("ascii", "replace").split()
+
+
+def _shallow(commit: str) -> CheckpointProblem:
+    message = (
+        f"This is a shallow clone: it has no anchor from before the commit {commit}, so they "
+        "cannot be followed from the first one. Fetch them all: "
+        f"git fetch --unshallow <remote> {AUDIT_REF}:{AUDIT_REF}"
+    )
+    return CheckpointProblem(SHALLOW, 1, "", message)
 
 
 def _judged(data: bytes | None, previous: Checkpoint | None) -> Checkpoint:
@@ -176,8 +224,12 @@ def _files(repository: Repository, tip: str) -> Iterator[tuple[str, bytes | None
         yield commit, rest.read(int(said[-1]) + 1)[:-1]
 
 
-def _differences(kept: Sequence[Checkpoint], there: Sequence[Anchor]) -> list[CheckpointProblem]:
+def _differences(
+    store: StateStore, kept: Sequence[Checkpoint], there: Sequence[Anchor]
+) -> list[CheckpointProblem]:
     """Where the database and the anchors part; each checkpoint holds on to all before it."""
+    if there and _is_another(store, kept, there[0].checkpoint):
+        return [_of_another(there[0])]
     for mine, one in zip(kept, there, strict=False):
         if mine != one.checkpoint:
             return [_rewritten(one)]
@@ -186,12 +238,38 @@ def _differences(kept: Sequence[Checkpoint], there: Sequence[Anchor]) -> list[Ch
     return []
 
 
+def _is_another(store: StateStore, kept: Sequence[Checkpoint], first: Checkpoint) -> bool:
+    """Whether the anchors are another database's, as far as their first checkpoint tells.
+
+    A database without checkpoints is another one when it began after that checkpoint was made; else
+    it may be a copy from before.
+    """
+    if kept:
+        return kept[0] != first
+    columns = state_transitions.c
+    oldest = sa.select(sa.func.min(columns.transition_id)).scalar_subquery()
+    query = sa.select(columns.transitioned_at).where(columns.transition_id == oldest)
+    with store.reading() as connection:
+        began = connection.execute(query).scalar()
+    return began is None or str(began) > first.created_at
+
+
+def _of_another(first: Anchor) -> CheckpointProblem:
+    since = first.checkpoint.created_at
+    message = (
+        f"The anchors are another database's: their first checkpoint, of {since} in the commit "
+        f"{first.commit}, is not this one's. One repository keeps the anchors of one database. If "
+        "they should be this one's, its whole history was written anew."
+    )
+    return CheckpointProblem("anchor_of_another_database", 1, since, message)
+
+
 def _rewritten(one: Anchor) -> CheckpointProblem:
     number, since = one.checkpoint.checkpoint_id, one.checkpoint.created_at
     message = (
         f"Checkpoint {number} in the database is not the one of {since} that the commit "
         f"{one.commit} anchors: the history up to audit row {one.checkpoint.last_transition_id} "
-        "was written anew since then, or it is another database's."
+        "was written anew since then, or goes on from an older copy."
     )
     return CheckpointProblem("rewritten", number, since, message)
 

@@ -79,6 +79,7 @@ class Progress:
             allow_noncritical_failures=policy.allow_noncritical_failures,
             skipped_satisfies=policy.skipped_satisfies,
             stop_on_critical_failure=policy.on_critical_failure is OnCriticalFailure.STOP,
+            strict=store.strict,
         )
         self._lock = threading.Lock()
 
@@ -91,7 +92,7 @@ class Progress:
         return bool(lost)
 
     def derive(self, ws_id: str) -> Proposal | None:
-        """What an executing workstream should become, from its tasks and patches (W2, W6)."""
+        """What a workstream at work should become, from its tasks and patches (W2, W6)."""
         return derive_workstream(
             [TaskFacts.of(task) for task in self._store.find("task", workstream_id=ws_id)],
             [LedgerFacts.of(one) for one in self._store.find("patch_ledger", workstream_id=ws_id)],
@@ -114,7 +115,7 @@ class Progress:
         """Block, unblock or cancel one task by what has become of its dependencies."""
 
         def steps() -> list[Step]:
-            step = task_step(run_facts(self._store, self._run_id), task_id)
+            step = task_step(run_facts(self._store, self._run_id), task_id, self._policy)
             return [step] if step else []
 
         if self._until_settled(steps) and self._store.get("task", task_id).state in LOST:
@@ -124,9 +125,9 @@ class Progress:
         """ready -> executing for the workstream of a task that runs (W2), without a look around."""
         workstream_id = self._store.get("task", task_id).workstream_id
         row = self._store.get("workstream", workstream_id)
-        if row.state == "ready":
-            started = Proposal("executing", "first_task_started")
-            self._try(Step("workstream", row.ws_id, row.version, (started,)))
+        derived = self.derive(workstream_id) if row.state == "ready" else None
+        if derived is not None and derived.state == "executing":
+            self._try(Step("workstream", workstream_id, row.version, (derived,)))
 
     # -- ending on purpose -------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class Progress:
 
         def steps() -> list[Step]:
             task = self._store.get("task", task_id)
-            if MACHINES["task"].find(task.state, "cancelled") is None:
+            if MACHINES["task"].find(task.state, "cancelled", strict=self._policy.strict) is None:
                 return []
             proposal = Proposal("cancelled", trigger, reason)
             return [Step("task", task_id, task.version, (proposal,), operator)]
@@ -252,10 +253,8 @@ class Progress:
             reason = step.path[-1].reason or "cancelled"
             if self._recovery.settle_patches(tx, task, reason) is not None:
                 return False
+        about = {"asked_by": step.asked_by} if step.asked_by else None
         for place, proposal in enumerate(step.path):
-            columns: dict[str, Any] = {}
-            if proposal.state == "blocked":
-                columns["blocked_by"] = list(proposal.names)
             tx.transition(
                 kind,
                 key,
@@ -263,8 +262,9 @@ class Progress:
                 trigger=proposal.trigger,
                 reason=proposal.reason,
                 operator=step.operator,
+                metadata=about,
                 expected_version=step.version + place,
-                **columns,
+                **proposal.columns,
             )
         return True
 

@@ -48,7 +48,12 @@ def plan(
 def apply(
     connection: Connection, request: Request, change: Change, attempt: Attempt | None
 ) -> None:
-    """Write the attempt's row: a new one, or its end."""
+    """Write the attempt's row: a new one, or its end.
+
+    Raises:
+        connection.broken_rule: somebody has taken the row of the attempt away. It is said as the
+            database says what it refuses, so that nothing of the transaction is kept.
+    """
     if attempt is None:
         return
     if request.target == "running":
@@ -67,4 +72,9 @@ def apply(
         ended["reason"] = change.reason
     if request.columns.get("exit_code") is not None:
         ended["exit_code"] = request.columns["exit_code"]
-    connection.write(statements.END_ATTEMPT, {**ended, statements.KEY: attempt.attempt_id})
+    given = {**ended, statements.KEY: attempt.attempt_id}
+    if connection.write(statements.END_ATTEMPT, given) != 1:
+        raise connection.broken_rule(
+            f"patchline:no_attempt: the row of its attempt {attempt.attempt_id} is not in the "
+            "database, which the store never leaves so; patchline audit verify says more"
+        )

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from state import statements
 from state.canonical import JsonText, canonical_json
@@ -11,14 +10,17 @@ from state.chain import row_hash
 from state.clock_and_ids import IdSource
 from state.connection import Connection
 from state.entities import storable
+from state.facts import PROVED
 from state.schema import state_transitions
 
 EVENT_PREFIX = "evt_"
+TOLD = "set"
+"""The key of the metadata under which an audit row tells columns (`state.facts.PROVED`)."""
+
 _EVENT_NAMES = {"patch_ledger": "patch", "test_gate": "gate"}
 
 
-@dataclass(frozen=True, slots=True)
-class TransitionRecord:
+class TransitionRecord(NamedTuple):
     """An audit row: the columns of `state_transitions`."""
 
     transition_id: int
@@ -65,8 +67,7 @@ class TransitionRecord:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """Where a change belongs: its run, workstream and plan revision, as far as there are any."""
 
     run_id: str | None = None
@@ -78,8 +79,8 @@ class Contexts:
     """Finds the context of an entity; remembers it, since rows never change their parents."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, str | None] = {}
-        self._workstreams: dict[str, str] = {}
+        self._runs: dict[str, Context] = {}
+        self._workstreams: dict[str, Context] = {}
         self._tasks: dict[str, str] = {}
 
     def forget(self) -> None:
@@ -93,42 +94,43 @@ class Contexts:
         if entity_type == "run":
             return Context(row["run_id"], None, row["phase_id"])
         if entity_type == "workstream":
-            workstream = row["ws_id"]
-            self._workstreams[workstream] = row["run_id"]
-        else:
-            workstream = row.get("workstream_id")
-            if workstream is None and row.get("task_id") is not None:
-                workstream = self._task(connection, row["task_id"])
+            of_run = self._of_run(connection, row["run_id"])
+            return of_run._replace(workstream_id=row["ws_id"])
+        workstream = row.get("workstream_id")
+        if workstream is None and row.get("task_id") is not None:
+            workstream = self._of_task(connection, row["task_id"])
         run = row.get("run_id")
-        if run is None and workstream is not None:
-            run = self._workstream(connection, workstream)
-        return Context(run, workstream, self._run(connection, run) if run else None)
+        if run is not None:
+            return self._of_run(connection, run)._replace(workstream_id=workstream)
+        return Context() if workstream is None else self._of_workstream(connection, workstream)
 
-    def _task(self, connection: Connection, task_id: str) -> str | None:
-        if task_id not in self._tasks:
+    def _of_task(self, connection: Connection, task_id: str) -> str | None:
+        found = self._tasks.get(task_id)
+        if found is None:
             found = connection.scalar(statements.WORKSTREAM_OF_TASK, {statements.KEY: task_id})
-            if found is None:
-                return None
-            self._tasks[task_id] = found
-        return self._tasks[task_id]
+            if found is not None:
+                self._tasks[task_id] = found
+        return found
 
-    def _workstream(self, connection: Connection, ws_id: str) -> str | None:
-        if ws_id not in self._workstreams:
-            found = connection.scalar(statements.RUN_OF_WORKSTREAM, {statements.KEY: ws_id})
-            if found is None:
-                return None
+    def _of_workstream(self, connection: Connection, ws_id: str) -> Context:
+        found = self._workstreams.get(ws_id)
+        if found is None:
+            run = connection.scalar(statements.RUN_OF_WORKSTREAM, {statements.KEY: ws_id})
+            if run is None:
+                return Context(workstream_id=ws_id)
+            found = self._of_run(connection, run)._replace(workstream_id=ws_id)
             self._workstreams[ws_id] = found
-        return self._workstreams[ws_id]
+        return found
 
-    def _run(self, connection: Connection, run_id: str) -> str | None:
-        if run_id not in self._runs:
-            found = connection.scalar(statements.PHASE_OF_RUN, {statements.KEY: run_id})
-            self._runs[run_id] = found
-        return self._runs[run_id]
+    def _of_run(self, connection: Connection, run_id: str) -> Context:
+        found = self._runs.get(run_id)
+        if found is None:
+            phase = connection.scalar(statements.PHASE_OF_RUN, {statements.KEY: run_id})
+            found = self._runs[run_id] = Context(run_id, None, phase)
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What an audit row says, before it has an id."""
 
     entity_type: str
@@ -142,6 +144,12 @@ class Entry:
     reason: str | None = None
     operator: str | None = None
     metadata: Mapping[str, Any] | None = None
+
+
+def told(entity_type: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What of these columns belongs into the metadata of the change's audit row."""
+    proved = {name: columns[name] for name in PROVED.get(entity_type, ()) if name in columns}
+    return {TOLD: proved} if proved else {}
 
 
 def write(
@@ -170,7 +178,7 @@ def write(
         "reason": entry.reason and storable(entry.reason),
         "severity": entry.severity,
         "operator": entry.operator and storable(entry.operator),
-        "metadata": json.loads(metadata) if entry.metadata else {},
+        "metadata": _as_stored(entry.metadata, metadata) if entry.metadata else {},
         "run_id": context.run_id,
         "workstream_id": context.workstream_id,
         "phase_id": context.phase_id,
@@ -182,4 +190,12 @@ def write(
     return TransitionRecord(transition_id=key, **values)
 
 
+def _as_stored(metadata: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The metadata as whoever reads the row gets it."""
+    if all(type(value) in _PLAIN for value in metadata.values()):
+        return dict(metadata)
+    return json.loads(text)
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
 _INSERT = state_transitions.insert().returning(state_transitions.c.transition_id)

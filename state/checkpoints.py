@@ -1,35 +1,35 @@
-"""Checkpoints of the audit history, and proofs that an event is under one (design section 2).
+"""Checkpoints of the audit history (design section 2).
 
 A checkpoint is a Merkle root over the hashes of the audit rows since the one before it, in the
 order of `transition_id`, and chained to that one. Whoever keeps a checkpoint outside of the
 database (`resources.audit_anchor`) can tell later that not one of the rows below it was changed,
-put in or cut off. `state.proofs` shows that an event is among them.
+put in or cut off. `state.checkpoint_verification` compares the two; `state.proofs` shows that an
+event is among the rows.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self, cast
 
 import sqlalchemy as sa
 
 from state.canonical import canonical_json
-from state.errors import EntityExistsError, PatchlineError, StoreUsageError
+from state.errors import EntityExistsError, HistoryDamagedError, StoreUsageError
 from state.merkle import MerkleTree
+from state.raw_history import COLUMNS, any_text, damage_told, hash_of, raw_pages_between
 from state.schema import audit_checkpoints, state_transitions
 from state.store import StateStore
 
 _PAGE = 2000
+_NUMBER, _HASH = COLUMNS.index("transition_id"), COLUMNS.index("hash")
 
 
-class HistoryDamagedError(PatchlineError):
-    """The audit rows are not what they were when they were written or checkpointed."""
-
-    code = "history_damaged"
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        super().__init__(f"{what} Find out what was changed: patchline audit verify.")
+def refuse_damaged(what: str) -> None:
+    """Raises HistoryDamagedError; for `state.raw_history.damage_told`."""
+    raise HistoryDamagedError(what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +96,15 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointProblem:
-    """Something that is not as it was when a checkpoint was made.
-
-    Attributes:
-        code: `checkpoint_chain` (a checkpoint was changed or taken out), `checkpoint_rows` (rows
-            under it were changed, put in or taken out), or one of `resources.audit_anchor`.
-        checkpoint_id: which checkpoint.
-        since: when all was well for the last time as far as this checkpoint tells.
-        message: what, where, and since when.
-    """
-
-    code: str
-    checkpoint_id: int
-    since: str
-    message: str
-
-
 def checkpoint(store: StateStore) -> Checkpoint | None:
     """Put the audit rows since the last checkpoint under a new one; None when there are none.
 
-    The tree is built while others write on. Whoever makes a checkpoint at the same time gets one
-    over other rows, or none.
+    The tree is built while others write on, and nobody waits: rows behind which another one may
+    still appear, of a transaction that runs, are left to the next checkpoint. Whoever makes a
+    checkpoint at the same time gets one over other rows, or none.
 
     Raises:
-        HistoryDamagedError: a row has no hash, or the last checkpoint was changed.
+        HistoryDamagedError: a row's hash is not its own, or the last checkpoint was changed.
         StoreUnavailableError: the database cannot be written.
         StoreUsageError: this thread is inside a batch.
     """
@@ -146,26 +129,24 @@ def checkpoint(store: StateStore) -> Checkpoint | None:
 def checkpoints(store: StateStore) -> list[Checkpoint]:
     """All checkpoints, the first one first."""
     with store.reading() as connection:
-        return _all(connection)
+        return checkpoints_in(connection)
 
 
-def verify_checkpoints(store: StateStore) -> list[CheckpointProblem]:
-    """What is wrong with the checkpoints or with the rows under them; nothing when all is well.
+def checkpoints_in(connection: sa.Connection) -> list[Checkpoint]:
+    """All checkpoints that a transaction sees, the first one first."""
+    query = _select().order_by(audit_checkpoints.c.checkpoint_id)
+    return [Checkpoint.from_row(row) for row in connection.execute(query).mappings()]
 
-    Reads the hashes that stand in the rows: whether these are the rows' own is for the chain of
-    each entity to tell. One pass over the rows, none of which is kept.
-    """
-    problems: list[CheckpointProblem | None] = []
-    with store.reading() as connection:
-        previous: Checkpoint | None = None
-        first: int | None = 1  # row that the next checkpoint begins at, while that can be told
-        for one in _all(connection):
-            problems.append(chain_problem(one, previous))
-            if one.sound:
-                first = one.first_transition_id if first is None else first
-                problems.append(_row_problem(connection, one, first))
-            previous, first = one, one.last_transition_id + 1 if one.sound else None
-    return [problem for problem in problems if problem]
+
+def uncovered(store: StateStore) -> int:
+    """How many audit rows are under no checkpoint: what nothing outside can tell of yet."""
+    with store.reading() as connection, any_text(connection):
+        last = max(
+            (one.last_transition_id for one in checkpoints_in(connection) if one.sound), default=0
+        )
+        later = state_transitions.c.transition_id > last
+        counted = sa.select(sa.func.count()).select_from(state_transitions).where(later)
+        return connection.execute(counted).scalar_one()
 
 
 def checkpoint_over(connection: sa.Connection, transition_id: int) -> Checkpoint | None:
@@ -198,21 +179,6 @@ def row_hashes(connection: sa.Connection, first: int, last: int) -> Iterator[tup
             yield number, entry
 
 
-def chain_problem(one: Checkpoint, previous: Checkpoint | None) -> CheckpointProblem | None:
-    """What is wrong with a checkpoint itself, or with its place after `previous` (None: first)."""
-    number = previous.checkpoint_id + 1 if previous else 1
-    if not one.sound:
-        what = "was changed: its hash is not that of its columns"
-    elif one.checkpoint_id != number:
-        what = f"has no checkpoint {number} before it"
-    elif one.prev_hash != (previous.hash if previous else None):
-        what = "does not follow the checkpoint before it"
-    else:
-        return None
-    message = f"Checkpoint {one.checkpoint_id} of {one.created_at} {what}."
-    return CheckpointProblem("checkpoint_chain", one.checkpoint_id, str(one.created_at), message)
-
-
 def checked(document: Any, fields: Mapping[str, tuple[type, ...]], what: str) -> dict[str, Any]:
     """The values of a JSON document that came from outside.
 
@@ -242,11 +208,6 @@ def _select() -> sa.Select[Any]:
     return sa.select(*(audit_checkpoints.c[name] for name in _FIELDS))
 
 
-def _all(connection: sa.Connection) -> list[Checkpoint]:
-    query = _select().order_by(audit_checkpoints.c.checkpoint_id)
-    return [Checkpoint.from_row(row) for row in connection.execute(query).mappings()]
-
-
 def _newest(store: StateStore) -> Checkpoint | None:
     query = _select().order_by(audit_checkpoints.c.checkpoint_id.desc()).limit(1)
     with store.reading() as connection:
@@ -254,17 +215,11 @@ def _newest(store: StateStore) -> Checkpoint | None:
     return Checkpoint.from_row(row) if row else None
 
 
-def _settled(store: StateStore) -> int:
-    """The last audit row, where no row before it can come any more.
-
-    PostgreSQL gives numbers out before commits, so a row with a smaller number may become visible
-    later. The lock waits for the transactions that have written such rows; it is held for this
-    one statement alone.
-    """
-    with store.reading() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"LOCK TABLE {state_transitions.name} IN SHARE MODE")
-        return connection.scalar(sa.select(sa.func.max(state_transitions.c.transition_id))) or 0
+def _settled(store: StateStore, after: int) -> int:
+    """The last audit row up to which no other can appear any more; see `Database.settled`."""
+    while (further := store.database.settled(after)) > after:
+        after = further
+    return after
 
 
 def _measured(store: StateStore, previous: Checkpoint | None) -> dict[str, Any] | None:
@@ -273,10 +228,11 @@ def _measured(store: StateStore, previous: Checkpoint | None) -> dict[str, Any] 
         raise HistoryDamagedError(
             f"Checkpoint {previous.checkpoint_id}, the last one, was changed."
         )
-    after, last = previous.last_transition_id if previous else 0, _settled(store)
+    after = previous.last_transition_id if previous else 0
+    last = _settled(store, after)
     tree, numbers = MerkleTree(), (0, 0)
-    with store.reading() as connection:
-        for number, entry in row_hashes(connection, after + 1, last):
+    with damage_told(store, refuse_damaged), store.reading() as connection:
+        for number, entry in _right_hashes(connection, after + 1, last):
             tree.append(entry)
             numbers = (numbers[0] or number, number)
     if not tree.size:
@@ -293,22 +249,18 @@ def _measured(store: StateStore, previous: Checkpoint | None) -> dict[str, Any] 
     }
 
 
-def _row_problem(
-    connection: sa.Connection, one: Checkpoint, first: int
-) -> CheckpointProblem | None:
-    last, tree = one.last_transition_id, MerkleTree()
-    try:
-        for _, entry in row_hashes(connection, first, last):
-            tree.append(entry)
-    except HistoryDamagedError as damage:
-        what = damage.what.rstrip(".")
-    else:
-        if tree.root().hex() == one.root and tree.size == one.entries:
-            return None
-        counted = f"{tree.size} rows are there, {one.entries} were"
-        what = "a row was changed" if tree.size == one.entries else counted
-    message = (
-        f"The audit rows {first} to {last} are not what they were when checkpoint "
-        f"{one.checkpoint_id} was made at {one.created_at}: {what}."
-    )
-    return CheckpointProblem("checkpoint_rows", one.checkpoint_id, one.created_at, message)
+def _right_hashes(connection: sa.Connection, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+    """Number and hash of each audit row of a range, in order; each is hashed anew.
+
+    Raises:
+        HistoryDamagedError: a row's hash is not that of its columns.
+    """
+    with closing(raw_pages_between(connection, first, last)) as pages:
+        for raw in chain.from_iterable(pages):
+            number, digest = raw[_NUMBER], raw[_HASH]
+            if digest is None or hash_of(raw) != digest:
+                raise HistoryDamagedError(
+                    f"The audit row {number} was changed: its hash is not that of its columns. "
+                    "No checkpoint is made over it."
+                )
+            yield number, bytes.fromhex(digest)

@@ -8,6 +8,7 @@ store does it a dozen times in every step of a task.
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, Protocol
 
 from sqlalchemy import JSON, Boolean, ColumnElement, Dialect, Executable
@@ -37,18 +38,20 @@ def as_dict(row: Row) -> dict[str, Any]:
 class Prepared:
     """A statement compiled for one dialect and one set of given columns."""
 
-    __slots__ = ("_decoders", "_make", "_parameters", "sql")
+    __slots__ = ("_constants", "_decoders", "_encoders", "_make", "_pick", "sql")
 
     def __init__(self, statement: Any, names: Sequence[str], dialect: Dialect) -> None:
         compiled: SQLCompiler = statement.compile(dialect=dialect, column_keys=list(names))
         self.sql = str(compiled)
-        constants = compiled.construct_params(dict.fromkeys(names))
-        self._parameters: list[tuple[str, _Convert, Any]] = [
-            (name, _encoder(compiled.binds[name].type, dialect), None)
-            if name in names
-            else ("", None, constants[name])
-            for name in compiled.positiontup or ()
+        order = list(compiled.positiontup or ())
+        every = compiled.construct_params(dict.fromkeys(names))
+        self._constants = {name: every[name] for name in order if name not in names}
+        self._encoders = [
+            (place, encode)
+            for place, name in enumerate(order)
+            if name in names and (encode := _encoder(compiled.binds[name].type, dialect))
         ]
+        self._pick = _picker(order)
         columns: list[ColumnElement[Any]] = list(getattr(statement, "exported_columns", ()))
         # Column names are ours: none begins with an underscore or is a word of Python's.
         self._make = _row_type(str(column.key) for column in columns)
@@ -60,12 +63,13 @@ class Prepared:
 
     def bind(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The parameters as the driver takes them, in order."""
-        return tuple(
-            [
-                (values[name] if encode is None else encode(values[name])) if name else constant
-                for name, encode, constant in self._parameters
-            ]
-        )
+        bound = self._pick({**values, **self._constants} if self._constants else values)
+        if not self._encoders:
+            return bound
+        cells = list(bound)
+        for place, encode in self._encoders:
+            cells[place] = encode(cells[place])
+        return tuple(cells)
 
     def row(self, raw: Sequence[Any]) -> Any:
         """What the driver gave, as a row."""
@@ -77,13 +81,22 @@ class Prepared:
         return self._make(cells)
 
 
+def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple([values[name] for name in names])
+
+
 def _row_type(names: Iterable[str]) -> Callable[[Iterable[Any]], Any]:
     made: Any = namedtuple("Row", names)  # pyright: ignore[reportUntypedNamedTuple]
     return made._make
 
 
 def _encoder(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
-    return kind.dialect_impl(dialect).bind_processor(dialect)
+    encode = kind.dialect_impl(dialect).bind_processor(dialect)
+    if encode is None or not isinstance(kind, JSON):
+        return encode
+    return lambda value: encode(value) if value is None else canonical_json(value)
 
 
 def _decoder(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:

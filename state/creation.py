@@ -3,16 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import bindparam, select
+
 from state.clock_and_ids import IdSource
 from state.connection import Connection
 from state.entities import Kind
-from state.errors import GuardNotSatisfied, InvalidTransitionError, StoreUsageError
+from state.errors import (
+    GuardNotSatisfied,
+    InvalidTransitionError,
+    StaleTokenError,
+    StoreUsageError,
+)
 from state.facts import MANAGED
 from state.machines import NONE_STATE
+from state.schema import task_attempts
 from state.settings import Settings
+from state.statements import KEY
 
 _STORE_WRITTEN = frozenset({"version", "updated_at", "audit_head"})
 _WITH_CONTEXT = frozenset({"patch_ledger", "test_gate"})
+_NEWEST_ATTEMPT = (
+    select(task_attempts.c.attempt_id)
+    .where(task_attempts.c.task_id == bindparam(KEY))
+    .order_by(task_attempts.c.number.desc())
+    .limit(1)
+)
 
 
 def complete(
@@ -24,6 +39,7 @@ def complete(
         StoreUsageError: a column was given that the store itself writes.
         GuardNotSatisfied: the key cannot be made up and is missing.
         InvalidTransitionError: a state was given that is not the initial one.
+        StaleTokenError: the row would belong to an attempt that is not the newest of its task.
     """
     values = dict(given)
     taken = (MANAGED.get(kind.name, frozenset[str]()) | _STORE_WRITTEN) & values.keys()
@@ -49,10 +65,20 @@ def complete(
     if kind.name in _WITH_CONTEXT:
         context = settings.contexts.find(connection, kind.name, values)
         values.update(workstream_id=context.workstream_id, run_id=context.run_id)
+        _check_attempt(connection, kind, values)
     return {
         name: values[name] if name in values else default()
         for name, default in kind.defaults.items()
     }
+
+
+def _check_attempt(connection: Connection, kind: Kind, values: Mapping[str, Any]) -> None:
+    """An attempt that another has followed brings no rows any more (decisions T9)."""
+    attempt, task = values.get("attempt_id"), values.get("task_id")
+    if attempt is not None and task is not None:
+        newest = connection.scalar(_NEWEST_ATTEMPT, {KEY: task})
+        if newest != attempt:
+            raise StaleTokenError(kind.name, values[kind.key], attempt, newest)
 
 
 def _new_key(ids: IdSource, kind: Kind, values: Mapping[str, Any]) -> str:

@@ -144,3 +144,31 @@ def clean(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
             value = list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         cleaned[name] = value
     return cleaned
+
+
+def refuse_fixed(
+    kind: Kind,
+    values: Mapping[str, Any],
+    *,
+    besides: frozenset[str] = frozenset(),
+    also: frozenset[str] = frozenset(),
+) -> None:
+    """Refuse values for columns that no caller changes.
+
+    Args:
+        kind: of the row.
+        values: that a caller gives.
+        besides: fixed columns that may be given here.
+        also: columns that may not, though they are not fixed.
+
+    Raises:
+        StoreUsageError: one of them may not be given.
+    """
+    if kind.immutable:
+        raise StoreUsageError(f"A {kind.name} never changes once it is written.")
+    refused = values.keys() & (kind.fixed | also) - besides
+    if refused:
+        raise StoreUsageError(
+            f"The columns {', '.join(sorted(refused))} of a {kind.name} cannot be set here: "
+            "they say what it is, or are written by transitions and claims."
+        )

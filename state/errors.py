@@ -36,6 +36,16 @@ class TransactionLostError(StoreUnavailableError):
     code = "transaction_lost"
 
 
+class HistoryDamagedError(PatchlineError):
+    """The audit rows are not what they were when they were written or checkpointed."""
+
+    code = "history_damaged"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} Find out what was changed: patchline audit verify.")
+
+
 class EntityNotFoundError(PatchlineError, LookupError):
     """There is no such row."""
 

@@ -1,10 +1,8 @@
 """Events from the table, chosen by moment, entity and run, in constant memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from sqlalchemy import ColumnElement
 
 from state.audit import EVENT_PREFIX
 from state.clock_and_ids import parse_timestamp, timestamp
@@ -12,19 +10,22 @@ from state.entities import kind_of
 from state.errors import EntityNotFoundError, StoreUsageError
 from state.event_rows import last_row, rows_of, settled_pages
 from state.machines import MACHINES
-from state.schema import state_transitions
 from state.store import StateStore
 
-_COLUMNS = state_transitions.c
+_DIGITS = 19
+"""Of the largest `transition_id` that a database can hold."""
+
+_SHOWN = 60
+"""How much of a text that cannot be read is shown; no time is longer."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which audit rows: those after one, up to another, that meet every condition."""
+    """Which audit rows: those after one, up to another, that meet `state.event_rows.CONDITIONS`."""
 
     after: int
     until: int
-    conditions: tuple[ColumnElement[bool], ...]
+    wanted: Mapping[str, str]
 
 
 def select_events(
@@ -44,23 +45,24 @@ def select_events(
 
     Raises:
         EntityNotFoundError: there is no such event, entity or run.
-        StoreUsageError: `since` or `entity` cannot be read.
+        StoreUsageError: `since`, `entity` or `run` cannot be read.
     """
     until = last_row(store.database)
     after = 0
-    conditions: list[ColumnElement[bool]] = []
+    wanted: dict[str, str] = {}
     if since is not None:
         row = _row_of(store, since, until)
         if row is None:
-            conditions.append(_COLUMNS.transitioned_at >= _moment(since))
+            wanted["since"] = _moment(since)
         else:
             after = row
     if entity is not None:
-        entity_type, key = _entity(store, entity)
-        conditions += [_COLUMNS.entity_type == entity_type, _COLUMNS.entity_id == key]
+        wanted["entity_type"], wanted["entity_id"] = _entity(store, entity)
     if run is not None:
-        conditions.append(_COLUMNS.run_id == store.get("run", run).run_id)
-    return Selection(after, until, tuple(conditions))
+        if not run:
+            raise StoreUsageError("The run has an empty name. Give its id, such as run_01JH.")
+        wanted["run_id"] = store.get("run", run).run_id
+    return Selection(after, until, wanted)
 
 
 def export_events(store: StateStore, selection: Selection) -> Iterator[dict[str, Any]]:
@@ -68,10 +70,11 @@ def export_events(store: StateStore, selection: Selection) -> Iterator[dict[str,
 
     On PostgreSQL it ends before the first row that a running transaction may still come in front
     of: who goes on later with `since` the last one misses nothing.
+
+    Raises:
+        HistoryDamagedError: the next row cannot be read.
     """
-    pages = settled_pages(
-        store.database, selection.after, *selection.conditions, until=selection.until
-    )
+    pages = settled_pages(store.database, selection.after, selection.wanted, until=selection.until)
     for page in pages:
         for record in page:
             yield record.as_event()
@@ -80,9 +83,10 @@ def export_events(store: StateStore, selection: Selection) -> Iterator[dict[str,
 def _row_of(store: StateStore, since: str, newest: int) -> int | None:
     """The row that `since` names; None when it is no name of a row."""
     if since.isascii() and since.isdigit():
-        if int(since) > newest:
-            raise EntityNotFoundError("transition", since)
-        return int(since)
+        number = since.lstrip("0") or "0"
+        if len(number) > _DIGITS or int(number) > newest:
+            raise EntityNotFoundError("transition", _shortened(since))
+        return int(number)
     if not since.startswith(EVENT_PREFIX):
         return None
     row = rows_of(store.database, since).get(since)
@@ -91,9 +95,13 @@ def _row_of(store: StateStore, since: str, newest: int) -> int | None:
     return row
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _moment(since: str) -> str:
     try:
-        return timestamp(parse_timestamp(since))
+        return timestamp(parse_timestamp(_shortened(since)))
     except StoreUsageError as error:
         raise StoreUsageError(
             f"{error} Since when can be said by a time such as 2026-01-31T08:00:00Z, "

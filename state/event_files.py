@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from state.errors import StoreUsageError
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES_VARIABLE = "PATCHLINE_EVENTS_MAX_BYTES"
+
 _STEP = 1 << 16
 
 
@@ -34,11 +39,12 @@ def rotated_files(current: Path) -> list[RotatedFile]:
     name = re.compile(
         rf"{re.escape(current.stem)}-(\d{{12,}})-(\d{{12,}}){re.escape(current.suffix)}"
     )
-    found = [
-        RotatedFile(int(match[1]), int(match[2]), current.with_name(entry))
-        for entry in os.listdir(current.parent)
-        if (match := name.fullmatch(entry))
-    ]
+    with os.scandir(current.parent) as entries:
+        found = [
+            RotatedFile(int(match[1]), int(match[2]), current.with_name(entry.name))
+            for entry in entries
+            if (match := name.fullmatch(entry.name)) and entry.is_file()
+        ]
     return sorted(found, key=lambda one: (one.first, one.last))
 
 
@@ -78,3 +84,20 @@ def event_id_of(line: bytes | None) -> str | None:
     except (ValueError, TypeError, KeyError):
         return None
     return found if isinstance(found, str) else None
+
+
+def limit_from_environment() -> int:
+    """How many bytes a file may have: `$PATCHLINE_EVENTS_MAX_BYTES`, or 64 MiB; 0 for any number.
+
+    Raises:
+        StoreUsageError: the environment variable is not a number of bytes.
+    """
+    text = os.environ.get(MAX_BYTES_VARIABLE, "").strip()
+    if not text:
+        return MAX_BYTES
+    if not (text.isascii() and text.isdigit()):
+        raise StoreUsageError(
+            f"{MAX_BYTES_VARIABLE} is {text!r}. Give the largest size of an event file in bytes, "
+            f"such as {MAX_BYTES}, or 0 for no limit."
+        )
+    return int(text)

@@ -35,6 +35,7 @@ class EventFollower:
     def __init__(self, path: Path, after: str | None = None) -> None:
         self.position = after
         self._path = path
+        self._name = path  # of the open file, when it was opened
         self._file: int | None = None
         self._offset = 0
 
@@ -48,11 +49,12 @@ class EventFollower:
         """The events that came since the last time, as far as their lines are whole; then it ends.
 
         Raises:
-            StoreUsageError: the event to go on from is in none of the files any more.
+            StoreUsageError: the event to go on from is in none of the files any more, or a line is
+                no event. Once the files are mended, reading goes on there.
         """
         while True:
             for line in self._lines():
-                event: dict[str, Any] = json.loads(line)
+                event = self._event(line)
                 self.position = event["event_id"]
                 yield event
             if not self._go_on():
@@ -63,6 +65,20 @@ class EventFollower:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def _event(self, line: bytes) -> dict[str, Any]:
+        try:
+            event: dict[str, Any] = json.loads(line)
+            if isinstance(event["event_id"], str):
+                return event
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass  # told below
+        place = self._offset - len(line) - 1
+        self.close()
+        raise StoreUsageError(
+            f"The line at byte {place} of {self._name} is no event: the file was damaged. Mend it "
+            "from the table: patchline db repair-events"
+        )
 
     def _lines(self) -> Iterator[bytes]:
         """Whole lines from our place on; our place moves with each, so a torn one is read again."""
@@ -124,7 +140,7 @@ class EventFollower:
         except FileNotFoundError:
             return False
         self.close()
-        self._file, self._offset = file, 0
+        self._name, self._file, self._offset = path, file, 0
         return True
 
     def _is(self, path: Path) -> bool:
@@ -143,7 +159,7 @@ def follow(path: Path, after: str | None = None) -> Iterator[dict[str, Any]]:
     """Every event in the files after that one, oldest first, once; see `EventFollower`.
 
     Raises:
-        StoreUsageError: the event is in none of the files any more.
+        StoreUsageError: the event is in none of the files any more, or a line is no event.
     """
     with EventFollower(path, after) as follower:
         yield from follower.read()

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from state.errors import StoreUnavailableError
 from state.event_files import (
     RotatedFile,
     event_id_of,
@@ -16,7 +17,8 @@ from state.event_files import (
     rotated_files,
     rotated_path,
 )
-from state.event_rows import as_lines, rows_of, settled_pages
+from state.event_lines import as_lines
+from state.event_rows import rows_of, settled_pages
 from state.events import EventFile
 
 
@@ -27,8 +29,19 @@ def repair(events: EventFile) -> list[Path]:
     deleted stays so; a file that differs is kept beside the new one, with the ending `.old`.
 
     Raises:
-        OSError: a file cannot be read or written.
+        HistoryDamagedError: the table itself has a row that cannot be read.
+        StoreUnavailableError: a file cannot be read or written.
     """
+    try:
+        return _repair(events)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"The event files beside {events.path} cannot be mended: {error}. Check that you may "
+            "write them and their folder, and that the disk is not full."
+        ) from error
+
+
+def _repair(events: EventFile) -> list[Path]:
     mended: list[Path] = []
     good: set[Path] = set()
     written = 0  # the last row of the good ones
@@ -64,7 +77,7 @@ def _mend_current(events: EventFile) -> bool:
     if not repeats:
         with _opened(events.path) as file:
             if os.fstat(file).st_ino != inode:
-                return bool(repair(events))  # it became full meanwhile
+                return bool(_repair(events))  # it became full meanwhile
             if not size or _same(events, file, size, first, last):
                 return inode != before
     with events.turn():
@@ -72,7 +85,7 @@ def _mend_current(events: EventFile) -> bool:
             events.set_aside(events.path)
             events.bring_up()
             return True
-    return bool(repair(events))
+    return bool(_repair(events))
 
 
 def _holds(events: EventFile, path: Path, first: int, last: int) -> bool:

@@ -105,11 +105,32 @@ IDENTITY: Mapping[str, frozenset[str]] = {
     "worker": frozenset({"affinity"}),
     "uet_worker": frozenset[str](),
     "patch_ledger": frozenset({"patch_id", "task_id", "workstream_id", "run_id", "attempt_id"}),
-    "test_gate": frozenset({"gate_type", "retry_of"}),
+    "test_gate": frozenset(
+        {
+            *("gate_type", "retry_of", "command", "expected_exit_codes"),
+            *("task_id", "run_id", "ledger_id"),
+        }
+    ),
     "circuit_breaker": frozenset[str](),
     "task_attempt": frozenset({"task_id", "number", "worker_id", "started_at"}),
 }
 """Columns that say what a row is: given when it is made and never changed (decisions C)."""
+
+PROVED: Mapping[str, tuple[str, ...]] = {
+    "task": ("exit_code", "timeout_occurred"),
+    "patch_ledger": (
+        "base_commit",
+        "candidate_commit",
+        "candidate_tree",
+        "commit_sha",
+        "quarantine_reason",
+        "rollback_reason",
+        "drop_reason",
+    ),
+    "test_gate": ("tree", "commit_sha", "exit_code", "timed_out"),
+}
+"""Columns that tell what became of an entity: an audit row tells each change of them, so that it
+can be proved."""
 
 MANAGED: Mapping[str, frozenset[str]] = {
     "task": frozenset({"worker_id", "token", "attempts"}),

@@ -1,15 +1,20 @@
-"""Guards that need other rows: dependencies, entry gates, fencing tokens, the worker's state."""
+"""Guards that need other rows: dependencies, gates, fencing tokens, the worker's state.
 
-from collections.abc import Collection, Mapping
-from typing import Any
+What they are about is decided by `state.propagation.dependencies`, as every cascade does it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from state import statements
+from state import link_statements, statements
 from state.connection import Connection
 from state.entities import Kind
 from state.errors import StaleTokenError, StoreUsageError
 from state.facts import NEEDS
+from state.propagation.dependencies import UNKNOWN, unmet, unpassed
+from state.propagation.lineages import newest
 from state.rules import Request
 from state.schema import tasks, test_gates, workers
 
@@ -24,6 +29,14 @@ _NEEDS_DEPENDENCIES = frozenset(
 _AT_WORK = frozenset({"idle", "busy"})
 
 
+class _Need(NamedTuple):
+    """What somebody waits for, with the state and the say of the newest of its lineage."""
+
+    key: str
+    state: str
+    blocking: bool = True
+
+
 def check(connection: Connection, request: Request, free_workers: Collection[str] = ()) -> None:
     """The guards of this transition that other rows decide.
 
@@ -33,65 +46,65 @@ def check(connection: Connection, request: Request, free_workers: Collection[str
         free_workers: workers that were found free in this transaction, and are locked.
 
     Raises:
-        GuardNotSatisfied: a dependency or an entry gate is not done, or the worker is gone.
+        GuardNotSatisfied: a dependency or a gate is not done, or the worker is gone.
     """
     name, target = request.machine.name, request.target
     if (name, request.source, target) in _NEEDS_DEPENDENCIES:
-        unmet = unmet_dependencies(connection, name, request.entity_id)
-        if unmet:
-            raise request.refuse("depends_on", f"it waits for {', '.join(unmet)}")
-    if (name, target) == ("task", "queued") and request.source == "pending":
-        gates = unpassed_entry_gates(connection, request.entity_id)
-        if gates:
-            raise request.refuse("entry_gates", f"these gates are not passed: {', '.join(gates)}")
-    if (name, target) == ("task", "running"):
+        waited = unmet_dependencies(connection, name, request.entity_id)
+        if waited:
+            raise request.refuse("depends_on", f"it waits for {', '.join(waited)}")
+    if name != "task":
+        return
+    if (request.source, target) == ("pending", "queued"):
+        _refuse_gates(request, "entry_gates", unpassed_entry_gates(connection, request.entity_id))
+    if (request.source, target) == ("running", "validating"):
+        token = request.row["token"]
+        gates = unpassed_exit_gates(connection, request.entity_id, token)
+        _refuse_gates(request, "exit_gates", gates)
+    if target == "running":
         (column,) = NEEDS["task"]["running"]
         if request.columns[column] not in free_workers:
             _check_worker(connection, request, column)
 
 
+def _refuse_gates(request: Request, missing: str, gates: Collection[str]) -> None:
+    if gates:
+        raise request.refuse(missing, f"these gates are not passed: {', '.join(gates)}")
+
+
 def unmet_dependencies(connection: Connection, entity_type: str, entity_id: str) -> list[str]:
     """Ids of what this task or workstream still waits for.
 
-    A task's dependency is met when it, or the newest task made to retry it, is completed. A
-    workstream's is met when completed; skipped counts when the run's metadata says
-    `skipped_satisfies` (decisions W5).
+    A task's dependency is met when the newest task of its lineage is completed. A workstream's is
+    met when completed; skipped counts when the run's metadata says `skipped_satisfies` (decisions
+    W5). What is not there is not met.
     """
+    values = {statements.KEY: entity_id}
     if entity_type == "task":
-        return _unmet_tasks(connection, entity_id)
-    return _unmet_workstreams(connection, entity_id)
+        rows = connection.rows(link_statements.TASK_DEPENDENCIES, values)
+        return [one.key for one in unmet(_newest(connection, tasks, "task_id", rows))]
+    rows = connection.rows(link_statements.WORKSTREAM_DEPENDENCIES, values)
+    satisfies = bool(rows) and bool(rows[0].metadata.get("skipped_satisfies"))
+    needs = [_Need(row.key, row.state or UNKNOWN) for row in rows]
+    return [one.key for one in unmet(needs, satisfies)]
 
 
-def _unmet_tasks(connection: Connection, task_id: str) -> list[str]:
-    needs = connection.rows(statements.TASK_DEPENDENCIES, {statements.KEY: task_id})
-    return [
-        wanted
-        for wanted, state in needs
-        if state != "completed"
-        and newest_of_lineage(connection, tasks, "task_id", wanted)[1] != "completed"
-    ]
+def _newest(connection: Connection, table: Table, key: str, rows: Iterable[Any]) -> list[_Need]:
+    """For each row that is needed, how the newest of its lineage stands."""
+    needs: list[_Need] = []
+    for row in rows:
+        stands = newest_of_lineage(connection, table, key, row.key) if row.retried else row
+        blocking = bool(getattr(stands, "blocking", True))
+        needs.append(_Need(row.key, stands.state or UNKNOWN, blocking or stands.state is None))
+    return needs
 
 
-def _unmet_workstreams(connection: Connection, ws_id: str) -> list[str]:
-    needs = connection.rows(statements.WORKSTREAM_DEPENDENCIES, {statements.KEY: ws_id})
-    return [
-        wanted
-        for wanted, state, about in needs
-        if state != "completed"
-        and not (state == "skipped" and bool(about.get("skipped_satisfies")))
-    ]
-
-
-def newest_of_lineage(
-    connection: Connection, table: Table, key: str, entity_id: str
-) -> tuple[str, str]:
-    """Id and state of the newest row made to retry this one; itself when there is none."""
-    state = connection.scalar(statements.state_of(table, key), {statements.KEY: entity_id})
-    while True:
-        successor = connection.rows(statements.successor(table, key), {statements.KEY: entity_id})
-        if not successor:
-            return entity_id, state
-        entity_id, state = successor[0]
+def newest_of_lineage(connection: Connection, table: Table, key: str, entity_id: str) -> Any:
+    """`key`, `state` and more of the row that stands for the lineage of a row (T7, G2)."""
+    query = link_statements.lineage(table, key)
+    rows: list[Any] = connection.rows(query, {statements.KEY: entity_id})
+    (stands,) = newest(rows)
+    return stands
 
 
 def unpassed_entry_gates(connection: Connection, task_id: str) -> list[str]:
@@ -99,28 +112,39 @@ def unpassed_entry_gates(connection: Connection, task_id: str) -> list[str]:
 
     An advisory gate only records and warns (G1): it holds nothing up.
     """
-    unpassed: list[str] = []
-    for (gate,) in connection.rows(statements.ENTRY_GATES, {statements.KEY: task_id}):
-        newest, state = newest_of_lineage(connection, test_gates, "gate_id", gate)
-        if state != "PASSED" and _is_blocking(connection, newest):
-            unpassed.append(gate)
-    return unpassed
+    values = {statements.KEY: task_id}
+    rows = connection.rows(link_statements.gates_of("entry"), values)
+    return [gate.key for gate in unpassed(_newest(connection, test_gates, "gate_id", rows))]
 
 
-def _is_blocking(connection: Connection, gate_id: str) -> bool:
-    return bool(connection.scalar(statements.IS_BLOCKING, {statements.KEY: gate_id}))
+def unpassed_exit_gates(connection: Connection, task_id: str, token: str | None) -> list[str]:
+    """Exit gates that do not let the patch of this attempt through (T4).
+
+    Args:
+        connection: of the transaction.
+        task_id: the task at work.
+        token: the attempt; gates that judged the patch of another are no longer asked.
+    """
+    values = {statements.KEY: task_id, link_statements.TOKEN: token}
+    rows = connection.rows(link_statements.gates_of("exit"), values)
+    return [gate.key for gate in unpassed(_newest(connection, test_gates, "gate_id", rows))]
 
 
 def _check_worker(connection: Connection, request: Request, column: str) -> None:
+    """That the worker is at work and holds no other task (decisions K3).
+
+    A name that the store knows no worker of is let through: whoever keeps workers elsewhere, and
+    starts tasks by plain transitions, answers for them. A claim has always a worker of ours.
+    """
     worker_id = request.columns[column]
     query = statements.state_of(workers, "worker_id")
     state = connection.scalar(query, {statements.KEY: worker_id})
     if state is None:
-        return  # a worker that somebody else keeps the books of
+        return
     if state not in _AT_WORK:
         raise request.refuse(column, f"the worker {worker_id} is {state}")
     held = connection.scalar(statements.HELD_TASK, {statements.KEY: worker_id})
-    if held is not None:  # one task for each worker (decisions K3)
+    if held is not None:
         raise request.refuse(column, f"the worker {worker_id} holds the task {held}")
 
 

@@ -9,13 +9,14 @@ from psycopg.errors import CheckViolation, ForeignKeyViolation, NotNullViolation
 
 from state import statements
 from state.connection import Connection
-from state.entities import Kind
+from state.entities import KINDS, Kind
 from state.errors import (
     EntityExistsError,
     EntityNotFoundError,
     GuardNotSatisfied,
     InvalidTransitionError,
     PatchlineError,
+    StaleTokenError,
     TerminalStateViolation,
     TimestampOrderingViolation,
 )
@@ -23,6 +24,8 @@ from state.schema import METADATA
 
 _OURS = re.compile(r"patchline:(\w+): (.+)")
 _CHECK = re.compile(r"CHECK constraint failed: (\w+)")
+_TAKEN = re.compile(r"there is such a row in (\w+) already")
+_UNIQUE = re.compile(r"UNIQUE constraint failed: (\w+)\.")
 _NOT_NULL = re.compile(r"NOT NULL constraint failed: \w+\.(\w+)")
 _ORDER = re.compile(r"_order_([a-z]+_at)_([a-z]+_at)$")
 
@@ -46,15 +49,26 @@ def explain(
     key = str(values[kind.key])
     said = str(error)
     if found := _OURS.search(said):
-        return _broken_rule(kind, key, values, aim, found.group(1), found.group(2))
+        rule, text = found.groups()
+        parent = _missing_parent(connection, kind, values) if rule == "no_parent" else None
+        return parent or _broken_rule(kind, key, values, aim, rule, text)
     if isinstance(error, psycopg.Error):
         return _refused_by_postgresql(kind, key, values, aim, error)
     if found := _CHECK.search(said):
         return _broken_check(kind, key, values, aim, found.group(1))
     if found := _NOT_NULL.search(said):
         return GuardNotSatisfied(kind.name, key, aim, (found.group(1),))
-    if said.startswith("UNIQUE"):
-        return EntityExistsError(kind.name, key)
+    if found := _UNIQUE.search(said):
+        return _exists(kind, key, values, aim, found.group(1))
+    if parent := _missing_parent(connection, kind, values):
+        return parent
+    return GuardNotSatisfied(kind.name, key, aim, (said,), "the database refused the row")
+
+
+def _missing_parent(
+    connection: Connection, kind: Kind, values: Mapping[str, Any]
+) -> EntityNotFoundError | None:
+    """What the row refers to and is not there; SQLite does not say what it was."""
     for column in kind.table.c:
         for reference in column.foreign_keys:
             wanted = values.get(column.name)
@@ -64,7 +78,7 @@ def explain(
             query = statements.present(parent.table, parent.name)
             if connection.first(query, {statements.KEY: wanted}) is None:
                 return EntityNotFoundError(_singular(parent.table.name), str(wanted))
-    return GuardNotSatisfied(kind.name, key, aim, (said,), "the database refused the row")
+    return None
 
 
 def _refused_by_postgresql(
@@ -77,7 +91,7 @@ def _refused_by_postgresql(
     if isinstance(error, NotNullViolation):
         return GuardNotSatisfied(kind.name, key, aim, (about.column_name or "",))
     if isinstance(error, UniqueViolation):
-        return EntityExistsError(kind.name, key)
+        return _exists(kind, key, values, aim, about.table_name or kind.table.name)
     if isinstance(error, ForeignKeyViolation):
         for column in kind.table.c:
             for reference in column.foreign_keys:
@@ -92,7 +106,8 @@ def _broken_check(
     kind: Kind, key: str, values: Mapping[str, Any], aim: str, name: str
 ) -> PatchlineError:
     """The error for a CHECK constraint of the table, by its name."""
-    if order := _ORDER.search(name):
+    order = _ORDER.search(name)
+    if order and name.startswith(f"ck_{kind.table.name}_order_"):
         early, late = order.groups()
         return TimestampOrderingViolation(
             kind.name, key, (early, str(values[early])), (late, str(values[late]))
@@ -105,7 +120,11 @@ def _broken_rule(
 ) -> PatchlineError:
     """The error for what a trigger refused (`state.triggers`)."""
     if rule == "exists":
-        return EntityExistsError(kind.name, key)
+        found = _TAKEN.search(text)
+        table = found.group(1) if found else kind.table.name
+        return _exists(kind, key, values, aim, table)
+    if rule == "ended":
+        return StaleTokenError(kind.name, key, key, None)
     if kind.machine is not None and rule in ("terminal", "illegal_transition"):
         state = str(values["state"])
         error = TerminalStateViolation if rule == "terminal" else InvalidTransitionError
@@ -113,10 +132,18 @@ def _broken_rule(
     return GuardNotSatisfied(kind.name, key, aim, (rule,), text)
 
 
-def _singular(table: str) -> str:
-    # Late, since the kinds are built on the tables.
-    from state.entities import KINDS
+def _exists(
+    kind: Kind, key: str, values: Mapping[str, Any], aim: str, table: str
+) -> PatchlineError:
+    """A row is there already: of this kind, or one that is written together with it."""
+    if table == kind.table.name:
+        return EntityExistsError(kind.name, key)
+    if table == KINDS["task_attempt"].table.name:
+        return EntityExistsError("task_attempt", str(values.get("token")))
+    return GuardNotSatisfied(kind.name, key, aim, (table,), "a row of it is there already")
 
+
+def _singular(table: str) -> str:
     for kind in KINDS.values():
         if kind.table is METADATA.tables[table]:
             return kind.name

@@ -12,8 +12,9 @@ from typing import ParamSpec, TypeVar
 
 from state.errors import TransactionLostError
 
-TRIES = 8
+TRIES = 16
 _PAUSE_SEC = 0.02
+# Together at most 2.4 s: a server that cuts its sessions twenty times a second is not given up.
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 

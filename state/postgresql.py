@@ -43,7 +43,7 @@ RECONNECT_SEC = 60.0
 """How long a server that does not answer is waited for: a restart takes a few seconds."""
 
 _PAUSE_SEC = 0.05
-_BEGIN = "BEGIN; SELECT pg_current_xact_id()::text"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text"
 _NUMBERS = """
 SELECT transition_id, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 FROM state_transitions WHERE transition_id > %s ORDER BY transition_id LIMIT 1000
@@ -90,7 +90,7 @@ class PostgresqlDatabase:
         self._readers: deque[Connection] = deque()
         self._writers: deque[_Writer] = deque()
         self._writing = threading.local()
-        self._gaps: dict[int, int] = {}
+        self._gaps: dict[range, int] = {}
         self._gaps_guard = threading.Lock()
         try:
             self._refuse_unless_ours()
@@ -172,22 +172,30 @@ class PostgresqlDatabase:
             return self.look(lambda connection: self._settled(connection.driver, after))
 
     def _settled(self, driver: Any, after: int) -> int:
-        new_gaps = True
-        while new_gaps:
-            new_gaps = False
+        new_gap = True
+        while new_gap:
+            new_gap = False
             for number, oldest_running in driver.execute(_NUMBERS, (after,)).fetchall():
-                gaps = range(after + 1, number)
-                if unseen := [gap for gap in gaps if gap not in self._gaps]:
-                    # Higher than the number of any transaction that had begun when we looked.
-                    (seen_at,) = driver.execute(_NEXT_TRANSACTION).fetchone()
-                    self._gaps |= dict.fromkeys(unseen, int(seen_at))
-                    new_gaps = True
-                    break
-                if any(oldest_running < self._gaps[gap] for gap in gaps):
-                    break
+                if gap := range(after + 1, number):
+                    seen_at = self._seen_at(gap)
+                    if seen_at is None:
+                        # Higher than the number of any transaction that had begun when we looked.
+                        (seen_at,) = driver.execute(_NEXT_TRANSACTION).fetchone()
+                        self._gaps[gap] = int(seen_at)
+                        new_gap = True
+                        break
+                    if oldest_running < seen_at:
+                        break
                 after = number
-        self._gaps = {gap: seen for gap, seen in self._gaps.items() if gap > after}
+        self._gaps = {gap: seen_at for gap, seen_at in self._gaps.items() if gap.stop > after}
         return after
+
+    def _seen_at(self, gap: range) -> int | None:
+        """When a gap was seen, perhaps as part of a wider one."""
+        for seen, seen_at in self._gaps.items():
+            if seen.start <= gap.start and gap.stop <= seen.stop:
+                return seen_at
+        return None
 
     def close(self) -> None:
         """Close every connection."""
@@ -239,6 +247,9 @@ class PostgresqlDatabase:
             try:
                 driver = psycopg.connect(*arguments[0], **arguments[1], autocommit=True)
                 driver.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SEC}s'")
+                # Whatever the server's own is: rows are locked before they are judged, so a
+                # stricter level adds failures alone.
+                driver.execute("SET default_transaction_isolation = 'read committed'")
                 return driver
             except psycopg.OperationalError as error:
                 if driver is not None:

@@ -15,12 +15,11 @@ from state.canonical import canonical_json
 from state.chain import canonical_row
 from state.checkpoints import (
     Checkpoint,
-    HistoryDamagedError,
     checked,
     checkpoint_over,
     row_hashes,
 )
-from state.errors import EntityNotFoundError, PatchlineError, StoreUsageError
+from state.errors import EntityNotFoundError, HistoryDamagedError, PatchlineError, StoreUsageError
 from state.merkle import MerkleTree, includes
 from state.schema import audit_checkpoints, state_transitions
 from state.store import StateStore

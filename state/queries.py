@@ -10,6 +10,7 @@ from state.audit import TransitionRecord
 from state.connection import Row
 from state.entities import kind_of
 from state.errors import EntityNotFoundError, StoreUsageError
+from state.event_rows import read_records
 from state.schema import patch_ledger_entries, runs, state_transitions, tasks, workstreams
 from state.store import StateStore
 
@@ -164,9 +165,9 @@ def list_entities(
     wanted = dict(filters or {})
     query = _events(wanted, limit) if kind == "events" else _entities(kind, wanted, limit)
     with store.reading() as connection:
+        if kind == "events":
+            return [record.as_event() for record in read_records(connection, query)]
         found = connection.execute(query).mappings().all()
-    if kind == "events":
-        return [_record(row).as_event() for row in found]
     return [{str(name): value for name, value in row.items()} for row in found]
 
 
@@ -242,11 +243,7 @@ def transitions_since(
         query = query.order_by(state_transitions.c.run_id)
     query = query.order_by(state_transitions.c.transition_id).limit(limit)
     with store.reading() as connection:
-        return [_record(row) for row in connection.execute(query).mappings()]
-
-
-def _record(row: Any) -> TransitionRecord:
-    return TransitionRecord(**row)
+        return read_records(connection, query)
 
 
 def history(store: StateStore, entity_type: str, entity_id: str) -> list[TransitionRecord]:
@@ -258,7 +255,7 @@ def history(store: StateStore, entity_type: str, entity_id: str) -> list[Transit
         .order_by(columns.transition_id)
     )
     with store.reading() as connection:
-        return [_record(row) for row in connection.execute(query).mappings()]
+        return read_records(connection, query)
 
 
 def count_by_state(store: StateStore, kind: str) -> dict[str, int]:

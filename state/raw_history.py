@@ -1,4 +1,4 @@
-"""Audit rows as they are stored, entity by entity, read at the drivers' own speed.
+"""Audit rows as they are stored, read at the drivers' own speed.
 
 Verification must see what really stands in the database: metadata as its text and not as what JSON
 makes of it, and bytes that somebody put where text belongs. Nothing is kept: memory stays the same
@@ -6,7 +6,7 @@ however long the history is.
 """
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from itertools import islice
 from typing import Any
@@ -16,13 +16,16 @@ import sqlalchemy as sa
 from psycopg.errors import DataCorrupted, IndexCorrupted
 from sqlalchemy.exc import DBAPIError
 
-from state.chain import HASHED
+from state.chain import HASHED, row_hash
 from state.errors import StoreUnavailableError
 from state.schema import state_transitions
 from state.store import StateStore
 
 COLUMNS = (*HASHED, "hash", "transition_id")
 """What a raw row holds, in this order."""
+
+RawRow = Sequence[Any]
+"""One row; anything may stand in any column."""
 
 _NOT_UTF8 = "Could not decode to UTF-8"
 # What sqlite3 says of bytes that are no text.
@@ -31,9 +34,10 @@ _DAMAGE = {sqlite3.DatabaseError, DataCorrupted, IndexCorrupted}
 # sqlite3's own class, not its kinds: those are locks, full disks and other bad luck.
 
 _PAGE = 2000
+_METADATA = COLUMNS.index("metadata")
 
 
-def raw_pages(connection: sa.Connection) -> Iterator[Sequence[tuple[Any, ...]]]:
+def raw_pages(connection: sa.Connection) -> Generator[Sequence[RawRow]]:
     """Every audit row in the order of `entity_type, entity_id, transition_id`, in pages.
 
     Args:
@@ -42,48 +46,67 @@ def raw_pages(connection: sa.Connection) -> Iterator[Sequence[tuple[Any, ...]]]:
     Raises:
         sqlite3.Error, psycopg.Error: the rows cannot be read.
     """
+    return _pages(connection, "ORDER BY entity_type, entity_id, transition_id")
+
+
+def raw_pages_between(
+    connection: sa.Connection, first: int, last: int
+) -> Generator[Sequence[RawRow]]:
+    """The audit rows with these numbers and those in between, in their order; see `raw_pages`."""
+    wanted = f"WHERE transition_id BETWEEN {first} AND {last} ORDER BY transition_id"
+    return _pages(connection, wanted)
+
+
+def _pages(connection: sa.Connection, wanted: str) -> Generator[Sequence[RawRow]]:
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "postgresql":
-        return _postgresql(driver)
-    return _sqlite(driver)
+        return _postgresql(driver, _query(wanted, {"metadata": "metadata::text"}))
+    return _sqlite(driver, _query(wanted, {}))
 
 
-def _query(spelled: dict[str, str]) -> str:
-    order = ("entity_type", "entity_id", "transition_id")
+def _query(wanted: str, spelled: dict[str, str]) -> str:
     columns = ", ".join(spelled.get(name, f'"{name}"') for name in COLUMNS)
-    return f"SELECT {columns} FROM {state_transitions.name} ORDER BY {', '.join(order)}"
+    return f"SELECT {columns} FROM {state_transitions.name} {wanted}"
 
 
-def _postgresql(driver: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
+def _postgresql(driver: Any, query: str) -> Generator[Sequence[RawRow]]:
     with driver.cursor(name="patchline_history") as cursor:
-        cursor.execute(_query({"metadata": "metadata::text"}))
+        cursor.execute(query)
         while page := cursor.fetchmany(_PAGE):
             yield page
 
 
-def _sqlite(driver: sqlite3.Connection) -> Iterator[Sequence[tuple[Any, ...]]]:
+def _sqlite(driver: sqlite3.Connection, query: str) -> Generator[Sequence[RawRow]]:
     """Bytes that are no text end a query of this driver: it is gone on with in the slow way.
 
     Larger caches and mapped memory were tried: they make no difference.
     """
     seen = 0
     try:
-        for page in _sqlite_pages(driver, 0):
+        for page in _sqlite_pages(driver, query, 0):
             seen += len(page)
             yield page
     except sqlite3.OperationalError as error:
         if _NOT_UTF8 not in str(error):
             raise
         with _escaping(driver):
-            yield from _sqlite_pages(driver, seen)
+            yield from _sqlite_pages(driver, query, seen)
 
 
-def _sqlite_pages(driver: sqlite3.Connection, skip: int) -> Iterator[Sequence[tuple[Any, ...]]]:
-    with closing(driver.execute(_query({}))) as cursor:
+def _sqlite_pages(driver: sqlite3.Connection, query: str, skip: int) -> Generator[Sequence[RawRow]]:
+    with closing(driver.execute(query)) as cursor:
         for _ in islice(cursor, skip):
             pass
         while page := cursor.fetchmany(_PAGE):
             yield page
+
+
+def hash_of(raw: RawRow) -> str | None:
+    """The hash that a row must have; None when its bytes are no text, so that it has none."""
+    try:
+        return row_hash(dict(zip(COLUMNS, raw, strict=True)), raw[_METADATA])
+    except UnicodeEncodeError:  # somebody put bytes there that are no text
+        return None
 
 
 @contextmanager

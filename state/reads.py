@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Select
+
 from state import statements
 from state.connection import Connection, Row
-from state.entities import Kind, clean
+from state.entities import Kind, clean, storable
 from state.errors import EntityNotFoundError
 
 
@@ -15,10 +17,7 @@ def fetch(connection: Connection, kind: Kind, entity_id: str) -> Row:
     Raises:
         EntityNotFoundError: there is none.
     """
-    row = connection.first(statements.by_key(kind.name), {statements.KEY: entity_id})
-    if row is None:
-        raise EntityNotFoundError(kind.name, entity_id)
-    return row
+    return _found(connection, statements.by_key(kind.name), kind, entity_id)
 
 
 def lock(connection: Connection, kind: Kind, entity_id: str) -> Row:
@@ -27,7 +26,15 @@ def lock(connection: Connection, kind: Kind, entity_id: str) -> Row:
     Raises:
         EntityNotFoundError: there is none.
     """
-    row = connection.first(statements.locked(kind.name), {statements.KEY: entity_id})
+    return _found(connection, statements.locked(kind.name), kind, entity_id)
+
+
+def _found(
+    connection: Connection, query: Select[*tuple[Any, ...]], kind: Kind, entity_id: str
+) -> Row:
+    # Text that no backend can hold, such as bytes of a command line, is no row's key.
+    known = isinstance(entity_id, str) and storable(entity_id) == entity_id  # pyright: ignore[reportUnnecessaryIsInstance]
+    row = connection.first(query, {statements.KEY: entity_id}) if known else None
     if row is None:
         raise EntityNotFoundError(kind.name, entity_id)
     return row

@@ -53,8 +53,9 @@ class SqliteDatabase:
         self._process_turn = ProcessTurn(_lock_path(path))
         self._writer: Connection | None = None
         self._readers: deque[Connection] = deque()
-        self._identity = _identity(path)
-        self._log = path.with_name(path.name + "-wal")
+        self._file = str(path)
+        self._identity = _identity(self._file)
+        self._log = f"{path}-wal"
         self._log_identity: tuple[int, int] | None = None
 
     @property
@@ -82,7 +83,6 @@ class SqliteDatabase:
         """
         with self._turn:
             try:
-                self._refuse_unless_same()
                 writer = self._begin()
                 try:
                     self._log_identity = self._log_identity or _identity(self._log)
@@ -165,7 +165,7 @@ class SqliteDatabase:
         would go with that.
         """
         log = self._log_identity  # it stays as long as anybody has the database open
-        if _identity(self.path) != self._identity or (log and _identity(self._log) != log):
+        if _identity(self._file) != self._identity or (log and _identity(self._log) != log):
             raise StoreUnavailableError(
                 f"The database {self.path} or its -wal file was removed or replaced while in use, "
                 "so nothing more is read or written here. Put the files back as they were, "
@@ -191,7 +191,7 @@ class SqliteDatabase:
         return Connection(driver, self._statements, sqlite3.IntegrityError)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     """What tells a file from another one of the same name; None when there is none."""
     try:
         found = os.stat(path)

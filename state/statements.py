@@ -26,12 +26,8 @@ from state.schema import (
     runs,
     state_transitions,
     task_attempts,
-    task_dependencies,
-    task_gates,
     tasks,
-    test_gates,
     workers,
-    workstream_dependencies,
     workstreams,
 )
 
@@ -184,34 +180,9 @@ def present(table: Table, column: str) -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def link(table: Table) -> Any:
-    """A row of a link table, by all its columns (`want_<column>`)."""
-    wanted = [column == bindparam(f"want_{column.name}") for column in table.c]
-    return select(table).where(*wanted)
-
-
-@cache
-def new_link(table: Table) -> Any:
-    """A new row of a link table."""
-    return table.insert()
-
-
-@cache
 def state_of(table: Table, key: str) -> Select[*tuple[Any, ...]]:
     """The state of the row with that key."""
     return select(table.c.state).where(table.c[key] == bindparam(KEY))
-
-
-@cache
-def successor(table: Table, key: str) -> Select[*tuple[Any, ...]]:
-    """Key and state of the newest row that was made to retry the one with that key."""
-    columns = table.c
-    return (
-        select(columns[key], columns.state)
-        .where(columns.retry_of == bindparam(KEY))
-        .order_by(columns.created_at.desc(), columns[key].desc())
-        .limit(1)
-    )
 
 
 @cache
@@ -245,25 +216,6 @@ def claimable_task(of_run: bool, named: bool, of_workstream: bool) -> Select[*tu
     return query
 
 
-TASK_DEPENDENCIES = (
-    select(task_dependencies.c.depends_on, tasks.c.state)
-    .join(tasks, tasks.c.task_id == task_dependencies.c.depends_on)
-    .where(task_dependencies.c.task_id == bindparam(KEY))
-    .order_by(task_dependencies.c.depends_on)
-)
-WORKSTREAM_DEPENDENCIES = (
-    select(workstream_dependencies.c.depends_on, workstreams.c.state, runs.c["metadata"])
-    .join(workstreams, workstreams.c.ws_id == workstream_dependencies.c.depends_on)
-    .join(runs, runs.c.run_id == workstreams.c.run_id)
-    .where(workstream_dependencies.c.ws_id == bindparam(KEY))
-    .order_by(workstream_dependencies.c.depends_on)
-)
-ENTRY_GATES = (
-    select(task_gates.c.gate_id)
-    .where(task_gates.c.task_id == bindparam(KEY), task_gates.c.role == "entry")
-    .order_by(task_gates.c.gate_id)
-)
-IS_BLOCKING = select(test_gates.c.blocking).where(test_gates.c.gate_id == bindparam(KEY))
 LIVE_TOKEN = select(tasks.c.token).where(tasks.c.task_id == bindparam(KEY))
 HELD_TASK = select(tasks.c.task_id).where(tasks.c.worker_id == bindparam(KEY)).limit(1)
 WORKSTREAM_OF_TASK = select(tasks.c.workstream_id).where(tasks.c.task_id == bindparam(KEY))

@@ -91,6 +91,11 @@ class StateStore:
         return self._settings.clock
 
     @property
+    def strict(self) -> bool:
+        """Whether the machines' extensions are refused."""
+        return self._settings.strict
+
+    @property
     def ids(self) -> IdSource:
         """The injected source of ids."""
         return self._settings.ids
@@ -115,8 +120,8 @@ class StateStore:
             raise StoreUsageError("The store is closed. Open it again.")
         if self.database.writes_here:
             raise StoreUsageError("This thread is inside a batch: use the batch's own methods.")
+        records: list[TransitionRecord] = []
         try:
-            records: list[TransitionRecord] = []
             with self.database.writing(kept=lambda: self.events.enqueue(records)) as connection:
                 tx = Transaction(connection, self._settings, records)
                 yield tx
@@ -127,6 +132,8 @@ class StateStore:
                     )
         except BaseException:
             self._settings.contexts.forget()
+            if records:  # their numbers are a gap now, where the database has any
+                self.events.publish_behind_gap()
             raise
         if records:
             self.events.publish()

@@ -1,30 +1,30 @@
 """One transaction: everything that may be written, and the only code that writes `state`."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-from state import attempts, audit, creation, guards, links, reads, statements
+from state import attempts, audit, creation, guards, links, reads, statements, updates
 from state.audit import Entry, TransitionRecord
 from state.claims import Claim, claim
 from state.clock_and_ids import timestamp
 from state.connection import Connection, Row, as_dict
-from state.entities import Kind, clean, kind_of, storable
+from state.entities import Kind, clean, kind_of, refuse_fixed, storable
 from state.errors import (
     EntityExistsError,
     OptimisticLockError,
     PatchlineError,
-    StoreUsageError,
-    TerminalStateViolation,
+    UnauthorizedError,
 )
-from state.facts import STAMPS
 from state.integrity import explain
 from state.machines import NONE_STATE
-from state.rules import Change, Request, at_least_warning, check_order, judge, legal
+from state.rules import Change, Request, at_least_warning, judge, legal
 from state.schema import audit_checkpoints
 from state.settings import Settings
 
 _NEW_CHECKPOINT = audit_checkpoints.insert()
+_NONE: frozenset[str] = frozenset()
+_WITH_A_CHANGE = {"task": frozenset({"worker_id"})}
+"""Columns that only a change of state may be given."""
 
 
 class Transaction:
@@ -76,13 +76,14 @@ class Transaction:
             GuardNotSatisfied: a column that the row cannot be without is missing.
         """
         kind = kind_of(entity_type)
+        _refuse_nameless(operator, f"make a {kind.name}")
         for name, value in (("reason", reason), ("operator", operator)):
             if value is not None and name in kind.columns:
                 columns[name] = value
         values = creation.complete(
             self.connection, self.settings, kind, clean(kind, columns), self.now()
         )
-        with self._explained(kind, values, "created"):
+        try:
             if kind.machine is not None:
                 entry = Entry(
                     entity_type,
@@ -95,9 +96,12 @@ class Transaction:
                     values["updated_at"],
                     reason,
                     operator,
+                    audit.told(entity_type, {k: v for k, v in columns.items() if v is not None}),
                 )
-                values["audit_head"] = self._audit(kind, values, entry).hash
+                values["audit_head"] = self.audited(kind, values, entry).hash
             row = self.connection.rows(statements.insert(kind.name), values)[0]
+        except self.connection.broken_rule as error:
+            raise self.explained(kind, values, "created", error) from error
         self.hold(kind, row)
         return row
 
@@ -124,13 +128,15 @@ class Transaction:
 
         Raises:
             EntityNotFoundError, TerminalStateViolation, InvalidTransitionError,
-            OptimisticLockError, StaleTokenError, GuardNotSatisfied, TimestampOrderingViolation.
+            OptimisticLockError, StaleTokenError, GuardNotSatisfied, TimestampOrderingViolation,
+            UnauthorizedError: `operator` is given, but empty.
         """
         kind = kind_of(entity_type)
         machine = kind.machine_of()
+        _refuse_nameless(operator, f"change the state of a {kind.name}")
         values = clean(kind, columns)
         reason = reason and storable(reason)
-        self._refuse_fixed(kind, values, allowed={"worker_id"} if entity_type == "task" else set())
+        refuse_fixed(kind, values, besides=_WITH_A_CHANGE.get(entity_type, _NONE))
         row = self.locked(kind, entity_id)
         request = Request(
             machine=machine,
@@ -151,6 +157,7 @@ class Transaction:
         about = dict(metadata or {})
         if change.extension:
             about["extension"] = True
+        about |= audit.told(entity_type, change.columns)
         attempt = attempts.plan(self, request, change, about)
         entry = Entry(
             entity_type,
@@ -165,10 +172,13 @@ class Transaction:
             operator,
             about,
         )
-        with self._explained(kind, {**row, **change.columns}, request.target):
-            record = self._audit(kind, row, entry)
+        try:
+            record = self.audited(kind, row, entry)
             self._write(kind, request, change, record.hash)
             attempts.apply(self.connection, request, change, attempt)
+        except self.connection.broken_rule as error:
+            told = {**row, **change.columns}
+            raise self.explained(kind, told, request.target, error) from error
         return record
 
     def _add_blockers(self, request: Request, change: Change) -> None:
@@ -191,7 +201,10 @@ class Transaction:
             statements.VERSION: version,
         }
         if self.connection.write(statements.swap(kind.name), values) != 1:
-            self.refused = OptimisticLockError(kind.name, request.entity_id, version, None)
+            given = {statements.KEY: request.entity_id}
+            found = self.connection.first(statements.by_key(kind.name), given)
+            actual = None if found is None else found.version
+            self.refused = OptimisticLockError(kind.name, request.entity_id, version, actual)
             raise self.refused
         for name in (statements.KEY, statements.STATE, statements.VERSION):
             del values[name]
@@ -202,41 +215,19 @@ class Transaction:
     def update(
         self, entity_type: str, entity_id: str, *, token: str | None = None, **columns: Any
     ) -> Row:
-        """Change columns that are not the state; no audit row and no new version.
+        """Change columns that are not the state, without a new version.
 
         `version` counts changes of state alone, so that an update (a heartbeat's sibling, a pid, a
         head commit) never makes another's `expected_version` stale. `metadata` is replaced whole;
-        of an ended entity it is all that may change, and that leaves an audit row.
+        of an ended entity it is all that may change. An audit row tells that, and a change of what
+        can be proved (`state.facts.PROVED`); other updates leave none.
 
         Raises:
             EntityNotFoundError, StaleTokenError: no such row; the token is not the live one.
             StoreUsageError: a column that says what the row is, or that transitions write.
             TerminalStateViolation: the entity has ended; only `metadata` may still change.
         """
-        kind = kind_of(entity_type)
-        values = clean(kind, columns)
-        self._refuse_fixed(kind, values, also=set(STAMPS.get(kind.name, {}).values()))
-        row = self.locked(kind, entity_id)
-        ended = kind.machine is not None and row["state"] in kind.machine.terminal
-        if ended and values.keys() - {"metadata"}:
-            state = row["state"]
-            raise TerminalStateViolation(kind.name, entity_id, state, state, ())
-        if token is not None:
-            guards.check_token(self.connection, kind, entity_id, row, token)
-        if kind.machine:
-            values["updated_at"] = max(self.now(), row["updated_at"])
-        check_order(kind.name, entity_id, {**row, **values}, set(values))
-        with self._explained(kind, {**row, **values}, "updated"):
-            if ended:
-                entry = _no_change(kind, row, "metadata_changed", values["updated_at"])
-                values["audit_head"] = self._audit(kind, row, entry).hash
-            return self._change(kind, entity_id, values)
-
-    def _change(self, kind: Kind, entity_id: str, values: Mapping[str, Any]) -> Row:
-        given = {**values, statements.KEY: entity_id}
-        row = self.connection.rows(statements.change(kind.name), given)[0]
-        self.hold(kind, row)
-        return row
+        return updates.update(self, kind_of(entity_type), entity_id, token, columns)
 
     def record(
         self,
@@ -256,24 +247,17 @@ class Transaction:
         Raises:
             EntityNotFoundError, StoreUsageError, TerminalStateViolation: see `update`.
         """
-        kind = kind_of(entity_type)
-        kind.machine_of()
-        if columns:
-            self.update(entity_type, entity_id, **columns)
-        row = self.locked(kind, entity_id)
-        at = max(self.now(), row["updated_at"])
-        entry = _no_change(kind, row, trigger, at, reason, operator, metadata)
-        with self._explained(kind, row, trigger):
-            record = self._audit(kind, row, entry)
-            self._change(kind, entity_id, {"updated_at": at, "audit_head": record.hash})
-        return record
+        _refuse_nameless(operator, f"note an act on a {entity_type}")
+        act = updates.Act(trigger, reason, operator, metadata)
+        return updates.record(self, kind_of(entity_type), entity_id, act, columns)
 
     def add_dependency(self, entity_type: str, entity_id: str, depends_on: str) -> None:
         """Make a task or workstream wait for another of its kind; twice is once.
 
         Raises:
             EntityNotFoundError: one of the two does not exist.
-            StoreUsageError: other kinds, or a row that would wait for itself.
+            StoreUsageError: other kinds, a row of another run, or one that would wait for itself,
+                also over others.
         """
         links.add_dependency(self.connection, kind_of(entity_type), entity_id, depends_on)
 
@@ -338,23 +322,6 @@ class Transaction:
         """Forget a row that was written past `update` and `transition`."""
         self._held.pop((kind.name, entity_id), None)
 
-    def _refuse_fixed(
-        self,
-        kind: Kind,
-        values: Mapping[str, Any],
-        *,
-        allowed: set[str] | None = None,
-        also: set[str] | None = None,
-    ) -> None:
-        if kind.immutable:
-            raise StoreUsageError(f"A {kind.name} never changes once it is written.")
-        refused = values.keys() & (kind.fixed | (also or set())) - (allowed or set())
-        if refused:
-            raise StoreUsageError(
-                f"The columns {', '.join(sorted(refused))} of a {kind.name} cannot be set here: "
-                "they say what it is, or are written by transitions and claims."
-            )
-
     def _check_current(
         self,
         kind: Kind,
@@ -368,39 +335,27 @@ class Transaction:
         if token is not None:
             guards.check_token(self.connection, kind, entity_id, row, token)
 
-    def _audit(self, kind: Kind, row: Mapping[str, Any], entry: Entry) -> TransitionRecord:
+    def audited(self, kind: Kind, row: Mapping[str, Any], entry: Entry) -> TransitionRecord:
+        """Write the audit row of a change that is about to be made to this row."""
         context = self.settings.contexts.find(self.connection, kind.name, row)
         head = row.get("audit_head")
         record = audit.write(self.connection, self.settings.ids, entry, context, head)
         self.records.append(record)
         return record
 
-    @contextmanager
-    def _explained(self, kind: Kind, row: Mapping[str, Any], aim: str) -> Generator[None]:
-        """Writes that the database may refuse; what it says becomes an error of ours.
+    def explained(
+        self, kind: Kind, row: Mapping[str, Any], aim: str, error: Exception
+    ) -> PatchlineError:
+        """What the database has refused, as an error of ours.
 
-        Half of them may be done then, so the whole transaction is given up, whoever catches it.
+        Half of the writes may be done by then, so the whole transaction is given up, whoever
+        catches it.
         """
-        try:
-            yield
-        except self.connection.broken_rule as error:
-            self.refused = explain(self.connection, kind, row, aim, error)
-            raise self.refused from error
+        self.refused = explain(self.connection, kind, row, aim, error)
+        return self.refused
 
 
-def _no_change(
-    kind: Kind,
-    row: Mapping[str, Any],
-    trigger: str,
-    at: str,
-    reason: str | None = None,
-    operator: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> Entry:
-    """The audit entry of an act that leaves the state as it is."""
-    state = row["state"]
-    severity = at_least_warning("info") if operator else "info"
-    key, version = row[kind.key], row["version"]
-    return Entry(
-        kind.name, key, version, state, state, trigger, severity, at, reason, operator, metadata
-    )
+def _refuse_nameless(operator: str | None, action: str) -> None:
+    """An operator has a name; whoever leaves it empty would act for nobody (decisions E3)."""
+    if operator is not None and not operator.strip():
+        raise UnauthorizedError(action)

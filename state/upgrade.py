@@ -13,7 +13,7 @@ from state.errors import StoreUnavailableError
 from state.schema import METADATA
 from state.trigger_sql import PREFIX, trigger_statements
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision in `state/migrations/versions`, oldest first."""
 
 HEAD = REVISIONS[-1]
@@ -35,6 +35,11 @@ _OURS = frozenset({"state_transitions", "patch_ledger_entries", "circuit_breaker
 
 _SQLITE_TRIGGERS = sa.text(
     "SELECT name FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, :length) = :prefix"
+).bindparams(prefix=PREFIX, length=len(PREFIX))
+_TRIGGERS = sa.text(
+    "SELECT t.tgname, c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema()"
+    " AND NOT t.tgisinternal AND left(t.tgname, :length) = :prefix"
 ).bindparams(prefix=PREFIX, length=len(PREFIX))
 _TRIGGER_FUNCTIONS = sa.text(
     "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
@@ -66,8 +71,8 @@ class Drift:
     """One difference between a database and the schema it should have.
 
     `problem` is missing, extra or changed; `kind` says of what: table, column, primary key, foreign
-    key, unique, check, index, trigger; `expected` and `found` are definitions, None where there is
-    none; `mend` says what to do.
+    key, unique, check, index, trigger, rule, row security, sequence, setting, or the rows of a
+    table; `expected` and `found` are definitions, None where there is none; `mend` says what to do.
     """
 
     problem: str
@@ -170,16 +175,23 @@ def create(connection: sa.Connection) -> None:
 
 def install_triggers(connection: sa.Connection) -> None:
     """Put the triggers of the present state machines into a database that has none of ours."""
-    for statement in trigger_statements(connection.dialect.name):
+    postgres = connection.dialect.name == "postgresql"
+    where = [connection.exec_driver_sql("SELECT current_schema()").scalar_one()] if postgres else []
+    for statement in trigger_statements(connection.dialect.name, *where):
         run_literally(connection, statement)
 
 
 def drop_triggers(connection: sa.Connection) -> None:
     """Take away all triggers of ours that are there, also those that other versions have made."""
-    sqlite = connection.dialect.name == "sqlite"
-    for name in connection.execute(_SQLITE_TRIGGERS if sqlite else _TRIGGER_FUNCTIONS).scalars():
-        drop = f'DROP TRIGGER "{name}"' if sqlite else f'DROP FUNCTION "{name}"() CASCADE'
-        run_literally(connection, drop)
+    if connection.dialect.name == "sqlite":
+        for name in connection.execute(_SQLITE_TRIGGERS).scalars():
+            run_literally(connection, f'DROP TRIGGER "{name}"')
+        return
+    # By name first: one of ours may have been made to call another function than ours.
+    for name, table in connection.execute(_TRIGGERS):
+        run_literally(connection, f'DROP TRIGGER "{name}" ON "{table}"')
+    for name in connection.execute(_TRIGGER_FUNCTIONS).scalars():
+        run_literally(connection, f'DROP FUNCTION "{name}"() CASCADE')
 
 
 def run_literally(connection: sa.Connection, statement: str) -> None:
@@ -207,7 +219,8 @@ def upgrade(database_url: str) -> Upgrade:
 def check(database_url: str) -> list[Drift]:
     """What in a database differs from the models and triggers; empty when nothing does.
 
-    Nothing is written. On PostgreSQL the reference is made in a schema of its own inside a
+    So do rows that break the rules of their table, and settings that switch rules off. Nothing is
+    written. On PostgreSQL the reference is made in a schema of its own inside a
     transaction that is rolled back, so the role must be allowed to create one.
 
     Raises:

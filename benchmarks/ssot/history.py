@@ -178,19 +178,17 @@ def _fill_sqlite(url: str, made: Iterator[Values], writer: Writer) -> int:
 
 
 def _fill_postgresql(url: str, made: Iterator[Values], writer: Writer) -> int:
-    with psycopg.connect(driver_url(url)) as connection:
-        connection.execute("SET session_replication_role = replica")  # no triggers
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        drop_triggers(connection)
+        driver: Any = connection.connection.driver_connection
 
         def put(table: str, rows: Iterator[Values]) -> int:
             first = next(rows)
             names = ", ".join(f'"{name}"' for name in first)
+            copy_in = f"COPY {METADATA.tables[table].name} ({names}) FROM STDIN".encode()
             count = 0
-            with (
-                connection.cursor() as cursor,
-                cursor.copy(
-                    f"COPY {METADATA.tables[table].name} ({names}) FROM STDIN".encode()
-                ) as copy,
-            ):
+            with driver.cursor() as cursor, cursor.copy(copy_in) as copy:
                 for row in chain([first], rows):
                     copy.write_row(tuple(row.values()))
                     count += 1
@@ -199,6 +197,8 @@ def _fill_postgresql(url: str, made: Iterator[Values], writer: Writer) -> int:
         done = put("state_transitions", made)
         for kind in ("worker", "task"):
             put(KINDS[kind].table.name, _entity_rows(writer, kind))
+        install_triggers(connection)
+    engine.dispose()
     with psycopg.connect(driver_url(url), autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE state_transitions")
     return done

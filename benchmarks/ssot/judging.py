@@ -9,6 +9,7 @@ BATCHED_OF_FLOOR = 0.5
 FOUR_PROCESSES_TIMES_ONE = 2.5
 CLAIMS_TIMES_PROCRASTINATE = 1.0
 VERIFIED_PER_SEC = 60_000.0
+_PEER_OF_CLAIMS = ("procrastinate", "postgresql")  # it knows no other database
 Cell = dict[str, Any]
 
 
@@ -38,11 +39,12 @@ def judge(repetitions: list[list[Cell]]) -> list[Verdict]:
     scaling = figures.ratio(("single", "postgresql", 4), ("single", "postgresql", 1))
     what = "single transitions on postgresql, 4 processes, times one process"
     verdicts += _verdict(what, FOUR_PROCESSES_TIMES_ONE, scaling)
-    for processes in figures.processes:
-        ours, theirs = (("claims", "postgresql"), ("procrastinate", "postgresql"))
-        found = figures.ratio((*ours, processes), (*theirs, processes))
-        what = f"claimed and finished, times procrastinate, processes: {processes}"
-        verdicts += _verdict(what, CLAIMS_TIMES_PROCRASTINATE, found)
+    for backend in ("sqlite", "postgresql"):
+        for processes in figures.processes:
+            ours, theirs = ("claims", backend, processes), _PEER_OF_CLAIMS
+            found = figures.ratio(ours, (*theirs, processes))
+            what = f"claimed and finished on {backend}, times procrastinate, processes: {processes}"
+            verdicts += _verdict(what, CLAIMS_TIMES_PROCRASTINATE, found)
     for backend in ("sqlite", "postgresql"):
         found = figures.median("per_s", "verify", backend, 1)
         verdicts += _verdict(f"rows verified a second on {backend}", VERIFIED_PER_SEC, found)

@@ -1,4 +1,4 @@
-"""`db`: bring the database's schema up to date, and compare it with what it should be."""
+"""`db`: the database's schema, and the event files that are made from the database."""
 
 from dataclasses import asdict
 
@@ -11,7 +11,7 @@ from state.home import Home
 
 @click.group()
 def db() -> None:
-    """Bring the database up to date, or check it."""
+    """Bring the database up to date, check it, or mend the event files by it."""
 
 
 @db.command()
@@ -75,3 +75,28 @@ def check(as_json: bool) -> int:
         click.echo(f"  {one.mend}")
     click.echo(f"{count(len(drifts), 'difference')}.")
     return 1
+
+
+@db.command("repair-events")
+@json_option
+def repair_events(as_json: bool) -> int:
+    """Compare the event files with the database line by line, and write anew what differs.
+
+    Runs may go on meanwhile. A file that differs is kept beside the new one, with the ending .old;
+    full files that were deleted stay so. Exit code 0 when the files are as they should be, 1 when
+    the database itself is damaged, 3 when there is no database or a file cannot be written.
+    """
+    from pipeline_defs.cli.stores import required_store
+    from state.event_repair import repair
+
+    with required_store(Home.find()) as store:
+        mended = repair(store.events)
+        current = store.events.path
+    if as_json:
+        print_json({"events": str(current), "mended": [str(one) for one in mended]})
+        return 0
+    for one in mended:
+        click.echo(f"Written anew: {one}")
+    if not mended:
+        click.echo(f"The event files are as they should be: {current}")
+    return 0

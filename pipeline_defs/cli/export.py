@@ -2,17 +2,19 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import click
 
 from pipeline_defs.cli.output import count, json_option, print_json
-from state.database import parse_url, sqlite_path
-from state.errors import PreflightError, StoreUsageError
+from pipeline_defs.cli.stores import required_store
+from state.errors import StoreUsageError
 from state.event_export import Selection, export_events, select_events
 from state.home import Home
 from state.store import StateStore
@@ -59,10 +61,10 @@ def events(
     """Print the events, oldest first, in their canonical shape.
 
     They are read from the database, not from the event file. With --json stdout is an array; with
-    -o as well, the lines go to the file and stdout says how many. Exit code 2 when a run, entity or
-    event does not exist, 3 when there is no database.
+    -o as well, the lines go to the file and stdout says how many. Exit code 1 when a row cannot be
+    read, 2 when a run, entity or event does not exist, 3 when there is no database.
     """
-    with _store(Home.find()) as store:
+    with required_store(Home.find()) as store:
         try:
             selection = select_events(store, since, entity, run)
         except StoreUsageError as error:
@@ -80,30 +82,22 @@ def events(
     return 0
 
 
-@contextmanager
-def _store(home: Home) -> Iterator[StateStore]:
-    """The store of a home that has one; nothing is made."""
-    url = parse_url(home.database_url)
-    if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        raise PreflightError(
-            f"there is no database {sqlite_path(url)}: nothing has run in this home yet",
-            hint="set PATCHLINE_HOME to the home that you mean, or run a plan first",
-        )
-    with StateStore.open(home.database_url, events=home.events) as store:
-        yield store
-
-
 def _line(event: dict[str, Any]) -> str:
     return json.dumps(event, separators=(",", ":"))
 
 
 def _print_array(found: Iterator[dict[str, Any]]) -> None:
-    """One JSON document, an event a line, without holding them all."""
-    write = sys.stdout.write
-    write("[")
-    for place, event in enumerate(found):
-        write(f"{',' if place else ''}\n{_line(event)}")
-    write("\n]\n")
+    """One JSON document, an event a line, without holding them all in memory.
+
+    It is printed once it is whole: when an event cannot be read, the error is the one document.
+    """
+    with TemporaryFile("w+", encoding="ascii") as document:
+        document.write("[")
+        for place, event in enumerate(found):
+            document.write(f"{',' if place else ''}\n{_line(event)}")
+        document.write("\n]\n")
+        document.seek(0)
+        shutil.copyfileobj(document, sys.stdout)
 
 
 def _write(store: StateStore, selection: Selection, output: Path) -> int:

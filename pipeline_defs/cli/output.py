@@ -52,7 +52,14 @@ def json_option(command: Command) -> Command:
 
 def print_json(document: Any) -> None:
     """Print a document. ASCII only, so that it is the same in every locale."""
-    click.echo(json.dumps(document, indent=2))
+    click.echo(json.dumps(document, indent=2, default=_shown))
+
+
+def _shown(value: object) -> str:
+    """Bytes that somebody put into the database where text belongs: SQLite keeps any value."""
+    if isinstance(value, bytes):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

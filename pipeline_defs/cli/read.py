@@ -1,19 +1,16 @@
 """`status` and `list`: what the state says. They read, and never make a state."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from pipeline_defs.cli.output import duration, json_option, print_json, print_table, shorten
+from pipeline_defs.cli.stores import existing_store
 from pipeline_defs.cli.summary import print_summary
-from state.database import parse_url, sqlite_path
 from state.errors import EntityNotFoundError
 from state.home import Home
 from state.machines import MACHINES
 from state.queries import LISTS, list_entities, run_summary
-from state.store import StateStore
 
 COLUMNS = {
     "runs": ("run_id", "plan", "state", "target", "created_at", "reason"),
@@ -28,17 +25,6 @@ COLUMNS = {
 PAGE = 50
 OTHER_SPELLING = {"canceled": "cancelled", "cancelled": "canceled"}
 ANY_STATE = frozenset(state for machine in MACHINES.values() for state in machine.states)
-
-
-@contextmanager
-def existing_store(home: Home) -> Iterator[StateStore | None]:
-    """The store of a home for the duration of a block; None when nothing ever ran there."""
-    url = parse_url(home.database_url)
-    if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        yield None
-        return
-    with StateStore.open(home.database_url, events=home.events) as store:
-        yield store
 
 
 @click.command()
@@ -100,6 +86,8 @@ def list_(
     filters: dict[str, Any] = {}
     if states:
         filters["to_state" if kind == "events" else "state"] = _checked(kind, states)
+    if run == "":
+        raise click.UsageError("The run has an empty name. Give its id, such as run_01JH.")
     if run and kind == "breakers":
         raise click.UsageError("Breakers are shared by all runs: leave --run out.")
     with existing_store(Home.find()) as store:

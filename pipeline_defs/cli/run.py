@@ -83,8 +83,8 @@ def resume(run: str | None, as_json: bool) -> int:
     Needs neither the plan file nor --repo: the run keeps to the revision it began with. What is
     committed stays; what was half-way is rolled back and done again.
     """
-    from pipeline_defs.cli.read import existing_store
     from pipeline_defs.cli.run_lock import is_executed
+    from pipeline_defs.cli.stores import existing_store
     from pipeline_defs.revisions import open_revision
 
     home = Home.find()

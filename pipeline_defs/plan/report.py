@@ -11,6 +11,7 @@ from pipeline_defs.plan.graph import waves
 from pipeline_defs.plan.loader import Analysis, analyse, read_plan_bytes
 from pipeline_defs.plan.model import Plan
 from pipeline_defs.plan.scope import is_whole_repository, scope_conflicts, task_scope
+from pipeline_defs.skipping import skipped_workstreams
 from state.errors import PlanError, PlanProblem
 
 _ADD_GATE = "Name a gate in its `gates`, or in those of its workstream."
@@ -203,17 +204,21 @@ def _silence(plan: Plan) -> Iterator[Finding]:
 
 
 def _skipped_dependents(plan: Plan) -> Iterator[Finding]:
-    """Say which workstreams never run because one that they depend on is disabled."""
-    if plan.policy.skipped_satisfies:
-        return
+    """Say which workstreams never run because one that they depend on does not."""
+    skipped = skipped_workstreams(plan)
     disabled = {ws.id for ws in plan.workstreams if not ws.enabled}
     for n, ws in enumerate(plan.workstreams):
+        if ws.id in disabled or ws.id not in skipped:
+            continue
         for m, dep in enumerate(ws.depends_on):
-            if ws.enabled and dep in disabled:
+            if dep in skipped:
+                why = "disabled" if dep in disabled else "skipped itself"
                 yield Finding(
                     ("workstreams", n, "depends_on", m),
-                    f"`{ws.id}` is skipped, because `{dep}` is disabled.",
-                    "Enable it, or set `skipped_satisfies: true` in `policy`.",
+                    f"`{ws.id}` is skipped, because `{dep}` is {why}.",
+                    "Enable it, or set `skipped_satisfies: true` in `policy`."
+                    if dep in disabled
+                    else f"See why `{dep}` is, or set `skipped_satisfies: true` in `policy`.",
                 )
 
 

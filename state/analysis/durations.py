@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import Connection, Select, func, literal_column, select
 
 from state.analysis.changes import PAGE, entered_current, is_change
 from state.analysis.moments import Moment, as_stored_time, seconds_between
 from state.entities import Kind, kind_of
 from state.errors import EntityNotFoundError
+from state.machines import NONE_STATE
 from state.schema import state_transitions
 from state.store import StateStore
 
@@ -126,7 +127,8 @@ def time_in_states(
     lasting: dict[str, tuple[int, float]] = {}
     with store.reading() as connection:
         for state, entered, left in _stream(connection, _ended_stays(kind, run_id, since)):
-            ended.setdefault(state, array("d")).append(seconds_between(entered, left))
+            if entered is not None:  # else somebody took the row out; `audit verify` tells
+                ended.setdefault(state, array("d")).append(seconds_between(entered, left))
         for state, entered, _ in _stream(connection, _lasting_stays(kind, run_id)):
             count, longest = lasting.get(state, (0, 0.0))
             lasting[state] = (count + 1, max(longest, seconds_between(entered, now)))
@@ -141,36 +143,40 @@ _Stays = Select[Any, Any, Any]
 """Rows of state, entry and end."""
 
 
-def _stream(connection: Connection, query: _Stays) -> Iterator[tuple[str, str, str]]:
+def _stream(connection: Connection, query: _Stays) -> Iterator[tuple[str, Any, str]]:
     rows = connection.execute(query, execution_options={"yield_per": PAGE})
     return (tuple(row) for row in rows)
 
 
 def _ended_stays(kind: Kind, run_id: str | None, since: Moment | None) -> _Stays:
-    """State, entry and end of every stay that ended: a change of state beside the one before.
+    """State, entry and end of every stay that ended: a change of state, and the one before it.
 
     The changes are found through an index on (run_id) or (transitioned_at) when those are given,
-    else by ix_state_transitions_entity, which finds the change before each of them as well.
+    else by ix_state_transitions_entity, which finds the change before each of them as well. That is
+    asked for each by itself: joined, databases now and then begin with it and read the whole audit.
     """
     after, before = state_transitions, state_transitions.alias("before")
-    query = (
-        select(after.c.from_state, before.c.transitioned_at, after.c.transitioned_at)
-        .join(
-            before,
-            and_(
-                before.c.entity_type == kind.name,
-                before.c.entity_id == after.c.entity_id,
-                before.c.entity_version == after.c.entity_version - 1,
-                is_change(before),
-            ),
+    entered = (
+        select(func.max(before.c.transitioned_at))
+        .where(
+            before.c.entity_type == kind.name,
+            before.c.entity_id == after.c.entity_id,
+            before.c.entity_version == after.c.entity_version - 1,
+            is_change(before),
         )
-        .where(after.c.entity_type == kind.name, is_change(after))
+        .correlate(after)
+        .scalar_subquery()
+    )
+    query = select(after.c.from_state, entered, after.c.transitioned_at).where(
+        after.c.from_state != NONE_STATE, is_change(after)
     )
     if run_id is not None:
         query = query.where(after.c.run_id == run_id)
-    if since is not None:
-        query = query.where(after.c.transitioned_at >= as_stored_time(since))
-    return query
+    if since is None:
+        return query.where(after.c.entity_type == kind.name)
+    # Spelled so that no index finds the type: else SQLite reads all of it in all of time.
+    of_type = after.c.entity_type.concat(literal_column("''")) == kind.name
+    return query.where(of_type, after.c.transitioned_at >= as_stored_time(since))
 
 
 def _lasting_stays(kind: Kind, run_id: str | None) -> _Stays:

@@ -3,9 +3,10 @@
 The audit says what was, whatever the tables say now: at the present both must agree.
 """
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from state.analysis.changes import PAGE, is_change
 from state.analysis.moments import Moment, as_stored_time
@@ -36,21 +37,23 @@ def state_at(
     What did not exist yet is absent. Everything that happened at the moment itself has happened;
     within one timestamp the order is that of `transition_id`.
 
-    Times are what the clock said. A clock that stepped back shows another entity's later change
-    at an earlier time; asking for a position in the audit instead of a time is exact even then.
+    A time stands for a position in the audit: that of the last row before the clock first showed a
+    later time. So what a clock that stepped back says twice is never mixed. From the newest row's
+    time on everything has happened.
 
     Args:
         store: to read.
-        moment: a time, or the `transition_id` of the last audit row that counts.
+        moment: a time, or a position: the `transition_id` of the last audit row that counts.
         run_id: only what belongs to this run.
         entity_type: only entities of this type.
         entity_id: only this entity; needs its type.
 
     Raises:
-        StoreUsageError: not a time, no such type, or an id without its type.
+        StoreUsageError: neither a time nor a whole number, no such type, or an id without its type.
     """
-    query = _last_changes(moment, run_id, entity_type, entity_id)
     with store.reading() as connection:
+        position = _position(connection, moment)
+        query = _last_changes(position, run_id, entity_type, entity_id)
         rows = connection.execute(query, execution_options={"yield_per": PAGE})
         return {
             (kind, key): EntityState(state, version, since)
@@ -58,8 +61,29 @@ def state_at(
         }
 
 
+_LAST = 2**63 - 1
+"""No `transition_id` is greater."""
+
+
+def _position(connection: Connection, moment: object) -> int:
+    """The last audit row that counts."""
+    if isinstance(moment, int) and not isinstance(moment, bool):
+        return min(max(moment, 0), _LAST)
+    if not isinstance(moment, datetime | str):
+        raise StoreUsageError(f"{moment!r} is neither a time nor the number of an audit row.")
+    at = as_stored_time(moment)
+    columns, newest = state_transitions.c, func.max(state_transitions.c.transition_id)
+    written = select(columns.transitioned_at).where(
+        columns.transition_id == select(newest).scalar_subquery()
+    )
+    if (connection.execute(written).scalar() or "") <= at:
+        return _LAST
+    first_later = select(func.min(columns.transition_id)).where(columns.transitioned_at > at)
+    return connection.execute(first_later).scalar_one() - 1
+
+
 def _last_changes(
-    moment: Moment | int, run_id: str | None, entity_type: str | None, entity_id: str | None
+    position: int, run_id: str | None, entity_type: str | None, entity_id: str | None
 ) -> Select[Any, Any, Any, Any, Any]:
     """The last change of each entity that counts.
 
@@ -67,11 +91,11 @@ def _last_changes(
     run: ix_state_transitions_run_id. The rows found are read by primary key.
     """
     columns = state_transitions.c
-    last = select(func.max(columns.transition_id).label("transition_id")).where(is_change())
-    if isinstance(moment, int):
-        last = last.where(columns.transition_id <= moment)
-    else:
-        last = last.where(columns.transitioned_at <= as_stored_time(moment))
+    last = (
+        select(func.max(columns.transition_id).label("transition_id"))
+        .where(is_change())
+        .where(columns.transition_id <= position)
+    )
     if run_id is not None:
         last = last.where(columns.run_id == run_id)
     if entity_type is not None:
@@ -81,10 +105,12 @@ def _last_changes(
             raise StoreUsageError(f"The entity {entity_id!r} needs its type beside its id.")
         last = last.where(columns.entity_id == entity_id)
     found = last.group_by(columns.entity_type, columns.entity_id).subquery()
-    return select(
+    changes = select(
         columns.entity_type,
         columns.entity_id,
         columns.to_state,
         columns.entity_version,
         columns.transitioned_at,
     ).join(found, found.c.transition_id == columns.transition_id)
+    # Said once more, so that PostgreSQL does not look for them among the rows of all runs.
+    return changes if run_id is None else changes.where(columns.run_id == run_id)

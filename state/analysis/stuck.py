@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from math import isinf
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, not_, or_, select
 
 from state.analysis.changes import PAGE, entered_current
 from state.analysis.moments import Moment, as_stored_time, seconds_before, seconds_between
 from state.connection import Row
 from state.deadlines import DEADLINES, RESTS_WHEN_HELD, WORKER_SILENT_SEC, Limits
 from state.entities import Kind, kind_of
+from state.machines import MACHINES
 from state.schema import (
     circuit_breakers,
     runs,
@@ -20,6 +21,7 @@ from state.schema import (
     test_gates,
     uet_workers,
     workers,
+    workstreams,
 )
 from state.store import StateStore
 
@@ -40,6 +42,22 @@ _OWN: Mapping[tuple[str, str], ColumnElement[Any]] = {
     ("circuit_breaker", "OPEN"): circuit_breakers.c.cooldown_sec,
 }
 """What a row says itself about how long it may be in a state; see `_allowance`."""
+
+_RESTS: Mapping[tuple[str, str], ColumnElement[bool]] = {
+    ("test_gate", "BLOCKED"): or_(
+        exists().where(
+            tasks.c.task_id == test_gates.c.task_id,
+            tasks.c.state.in_(sorted(MACHINES["task"].terminal)),
+        ),
+        exists().where(
+            workstreams.c.ws_id == test_gates.c.workstream_id,
+            workstreams.c.state.in_(sorted(MACHINES["workstream"].terminal)),
+        ),
+    ),
+    ("circuit_breaker", "HALF_OPEN"): circuit_breakers.c.probe_token.is_(None),
+}
+"""Where an entity rests though its state has a limit: a gate that was never run because another did
+not pass, once whatever it was to judge has ended; a breaker that waits for its next caller."""
 
 _INSTEAD = frozenset({("task", "running"), ("test_gate", "RUNNING")})
 """Where that replaces the limit of the table, so that it may also be shorter."""
@@ -115,7 +133,11 @@ def _late(
     candidates = (
         columns.state == state
         if (kind.name, state) in _INSTEAD
-        else and_(columns.state == state, columns.created_at < seconds_before(now, seconds))
+        else and_(
+            columns.state == state,
+            columns.created_at < seconds_before(now, seconds),
+            *(not_(rests) for of, rests in _RESTS.items() if of == (kind.name, state)),
+        )
         for state, seconds in limits.items()
     )
     query = (

@@ -91,6 +91,8 @@ def _sample_row(machine: StateMachine, step: Transition) -> dict[str, Any]:
     row: dict[str, Any] = {name: default() for name, default in kind.defaults.items()}
     row.update({name: _sample(name, value) for name, value in row.items()})
     row.update(state=step.source, **dict.fromkeys(_flags(machine), True))
+    if step.target == "FAILED":
+        row["exit_code"] = _HELD  # not an expected one
     return row
 
 

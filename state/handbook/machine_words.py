@@ -53,10 +53,12 @@ GUARDS: Mapping[tuple[str, str, str], str] = {
     ("task", "pending", "queued"): f"{_DEPENDENCIES}; entry gates passed",
     ("task", "blocked", "pending"): _DEPENDENCIES,
     ("task", "queued", "running"): "a worker that is neither unresponsive nor shut down",
+    ("task", "running", "validating"): "blocking exit gates of this attempt passed",
     ("task", "running", "retrying"): "`retry_count` below `max_retries`",
     ("task", "retrying", "queued"): f"`next_attempt_at` reached ({_UNLESS_OPERATOR})",
     ("patch_ledger", "apply_failed", "queued"): "`apply_attempts` below {max_applies}",
     ("test_gate", "RUNNING", "PASSED"): "one of `expected_exit_codes`",
+    ("test_gate", "RUNNING", "FAILED"): "none of `expected_exit_codes`, unless it was stopped",
     ("circuit_breaker", "OPEN", "HALF_OPEN"): (
         f"`cooldown_sec` past since `opened_at` ({_UNLESS_OPERATOR})"
     ),

@@ -29,13 +29,15 @@ from state.handbook.table_meanings import (
     UNKNOWN,
 )
 from state.machines import MACHINES
-from state.trigger_sql import Sqlite
-from state.triggers import Watch, watches
+from state.trigger_parts import Watch
+from state.trigger_sql import Postgresql, Sqlite
+from state.triggers import watches
 from state.upgrade import VERSIONS
 
 _Kind = TypeVar("_Kind")
 _DIALECTS = (sqlite.dialect(), postgresql.dialect())
 _MACHINE_OF = {machine.table: machine.name for machine in MACHINES.values()}
+_IN_SQLITE, _IN_POSTGRESQL = " (SQLite only)", " (PostgreSQL only)"
 _HEADINGS = ("column", "type", "null", "default", "meaning")
 
 
@@ -70,8 +72,9 @@ def _intro(tables: Sequence[Table]) -> list[list[str]]:
             "- Defaults are filled in by the store, not by the database.",
             "- As in all SQL, a CHECK also holds where a missing value leaves it undecided.",
             "- *Refused* are writes that a trigger stops, whoever makes them. The error says",
-            "  `patchline:<code>: <why>`. The rules are the same in SQLite and PostgreSQL, where",
-            "  TRUNCATE is refused as well.",
+            "  `patchline:<code>: <why>`. Those that only one of the two databases has name it. In",
+            "  PostgreSQL TRUNCATE is refused as well; SQLite has no such word. What SQLite cannot",
+            "  hold at all stands in [DIFFERENCES.md](DIFFERENCES.md), under C.",
         ],
         ["## Relationships"],
         ["Keys, states and foreign keys; the line's label is the column that refers."],
@@ -120,19 +123,33 @@ def _chapter(one: Table) -> list[Sequence[str]]:
         indexes = sorted(one.indexes, key=lambda index: str(index.name))
         rows = [(code(index.name), _on(index), index_reason(index)) for index in indexes]
         blocks.append(table(("index", "on", "because"), rows))
-    refused = [
-        row for watch in watches(Sqlite()) if watch.table == one.name for row in _rules(watch)
-    ]
+    refused = _refused(one.name)
     if refused:
         blocks.append(table(("refused", "code", "why"), refused))
     return blocks
 
 
-def _rules(watch: Watch) -> Iterator[tuple[str, ...]]:
-    """What one trigger refuses; SQLite's spelling is only asked for what both databases say."""
+def _refused(table_name: str) -> list[tuple[str, ...]]:
+    """What the triggers of a table refuse, and where, when it is not in both databases."""
+    sqlite_has, postgres_has = (
+        [row for watch in watches(one) if watch.table == table_name for row in _rules(watch)]
+        for one in (Sqlite(), Postgresql())
+    )
+    rows = dict.fromkeys([*sqlite_has, *postgres_has])
+    return [
+        (event, rule, why + (_IN_SQLITE if row not in postgres_has else ""))
+        if row in sqlite_has
+        else (event, rule, why + _IN_POSTGRESQL)
+        for row in rows
+        for event, rule, why in [row]
+    ]
+
+
+def _rules(watch: Watch) -> Iterator[tuple[str, str, str]]:
     where = f" where {code(watch.when)}" if watch.when else ""
+    late = " at the commit" if watch.at_commit else ""
     for rule in watch.rules:
-        yield f"{watch.event}{where}", code(rule.code), rule.message
+        yield f"{watch.event}{where}{late}", code(rule.code), rule.message
 
 
 def _column(column: Column[Any]) -> tuple[str, ...]:

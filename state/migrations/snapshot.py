@@ -16,6 +16,9 @@ from state.upgrade import create
 Schema = Mapping[tuple[str, str], str]
 """(kind, name) -> definition; the name of what belongs to a table begins with the table's."""
 
+DISABLED = " DISABLED"
+"""What follows the definition of a foreign key that nothing asks for."""
+
 
 def snapshot(connection: sa.Connection) -> Schema:
     """The schema of a database, of all that is a table's: tables of others too."""
@@ -97,6 +100,28 @@ JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE c.relnamespace = to_regnamespace(%(schema)s) AND a.attnum > 0 AND NOT a.attisdropped
 """
+_RULES = """
+SELECT 'rule', c.relname || '.' || r.rulename, pg_get_ruledef(r.oid)
+FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class AND c.relkind IN ('r', 'p')
+WHERE c.relnamespace = to_regnamespace(%(schema)s)
+"""
+_ROW_SECURITY = """
+SELECT 'row security', relname,
+       concat_ws(' ', CASE WHEN relrowsecurity THEN 'ENABLED' END,
+                 CASE WHEN relforcerowsecurity THEN 'FORCED' END)
+FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(%(schema)s)
+  AND (relrowsecurity OR relforcerowsecurity)
+"""
+_SEQUENCES = """
+SELECT 'sequence', t.relname || '.' || c.relname,
+       format('AS %%s INCREMENT BY %%s MINVALUE %%s MAXVALUE %%s START WITH %%s CACHE %%s ',
+              format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin, s.seqmax, s.seqstart,
+              s.seqcache) || CASE WHEN s.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END
+FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+JOIN pg_depend d ON d.objid = c.oid AND d.deptype IN ('a', 'i')
+JOIN pg_class t ON t.oid = d.refobjid
+WHERE t.relnamespace = to_regnamespace(%(schema)s)
+"""
 _TABLES = """
 SELECT 'table', relname, CASE relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END
 FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(%(schema)s)
@@ -109,7 +134,9 @@ SELECT CASE k.contype WHEN 'c' THEN 'check' WHEN 'u' THEN 'unique' WHEN 'f' THEN
             WITH ORDINALITY AS x (attnum, n) JOIN pg_attribute a
             ON a.attrelid = c.oid AND a.attnum = x.attnum)
        ELSE '.' || k.conname END,
-       pg_get_constraintdef(k.oid)
+       pg_get_constraintdef(k.oid) || CASE WHEN EXISTS (
+           SELECT 1 FROM pg_trigger g WHERE g.tgconstraint = k.oid AND g.tgenabled = 'D'
+       ) THEN %(disabled)s ELSE '' END
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
 WHERE k.contype IN ('c', 'u', 'f', 'p') AND c.relnamespace = to_regnamespace(%(schema)s)
 """
@@ -135,7 +162,13 @@ WHERE NOT t.tgisinternal AND c.relnamespace = to_regnamespace(%(schema)s)
 def _postgres(connection: sa.Connection, schema: str) -> Iterator[tuple[tuple[str, str], str]]:
     quoted = f'"{schema}"'
     own = re.compile(rf'(?<![\w"])(?:{re.escape(quoted)}|{re.escape(schema)})\.')
-    for query in (_TABLES, _COLUMNS, _CONSTRAINTS, _INDEXES, _TRIGGERS):
-        rows: list[Any] = list(connection.exec_driver_sql(query, {"schema": quoted}))
+    path = re.compile(rf"(?<= SET search_path TO 'pg_catalog', )'{re.escape(schema)}'")
+    for query in (
+        *(_TABLES, _COLUMNS, _CONSTRAINTS, _INDEXES, _TRIGGERS),
+        *(_RULES, _ROW_SECURITY, _SEQUENCES),
+    ):
+        rows: list[Any] = list(
+            connection.exec_driver_sql(query, {"schema": quoted, "disabled": DISABLED})
+        )
         for kind, name, definition in rows:
-            yield (kind, name), own.sub("", definition)
+            yield (kind, name), own.sub("", path.sub("", definition))

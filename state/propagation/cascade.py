@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from state.machines import MACHINES
+from state.propagation.dependencies import UNKNOWN
 from state.propagation.facts import (
     Policy,
     Proposal,
@@ -20,8 +21,9 @@ from state.propagation.facts import (
     TaskFacts,
     WorkstreamFacts,
 )
+from state.propagation.lineages import lineages, standing
 from state.propagation.outcome import derive_cancelled_run, derive_run
-from state.propagation.tasks import AT_WORK, lineages, next_of_waiting_task, standing
+from state.propagation.tasks import AT_WORK, next_of_waiting_task
 from state.propagation.tasks import WAITING as TASK_WAITING
 from state.propagation.workstreams import WAITING as WS_WAITING
 from state.propagation.workstreams import (
@@ -38,18 +40,19 @@ BEGUN = AT_WORK | {"completed", "failed"}
 def cascade(facts: RunFacts, policy: Policy) -> list[Step]:
     """The steps that the facts call for, to be applied in this order; empty when all is settled.
 
-    A run that is not running is left alone, unless somebody asked to cancel it.
+    A run that has not started is left alone, unless somebody asked to cancel it. What still lives
+    under one that has ended (somebody ended it by hand, or made a task late) ends too.
     """
-    if facts.state in RUN_ENDED or (facts.state != "running" and facts.cancel is None):
+    if facts.state == "pending" and facts.cancel is None:
         return []
     return _Cascade(facts, policy).steps()
 
 
-def task_step(facts: RunFacts, task_id: str) -> Step | None:
+def task_step(facts: RunFacts, task_id: str, policy: Policy) -> Step | None:
     """What becomes of one waiting task by its dependencies alone; None when it goes on waiting."""
     if facts.state != "running":
         return None
-    return _Cascade(facts, Policy()).waiting_task(task_id)
+    return _Cascade(facts, policy).waiting_task(task_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class _End:
     task_trigger: str
     reason: str
     operator: str | None = None
+    asked_by: str | None = None
 
 
 @dataclass
@@ -87,7 +91,7 @@ class _Cascade:
 
     def steps(self) -> list[Step]:
         """Apply the rules to one another until nothing follows any more."""
-        if self.facts.cancel is None:
+        if self.facts.cancel is None and not self._run_ended:
             self._settle_tasks(list(self._tasks))
         before = -1
         while before != len(self.done):
@@ -95,14 +99,26 @@ class _Cascade:
             skipped = skipped_workstreams(self._streams.values(), self.policy.skipped_satisfies)
             for ws_id in self._streams:
                 self._settle_workstream(self._streams[ws_id], skipped.get(ws_id))
-        self._settle_run()
+        if not self._run_ended:
+            self._settle_run()
         return self.done
+
+    @property
+    def _run_ended(self) -> bool:
+        return self.facts.state in RUN_ENDED
+
+    def _may(self, machine: str, source: str, target: str) -> bool:
+        return MACHINES[machine].find(source, target, strict=self.policy.strict) is not None
 
     # -- tasks -------------------------------------------------------------------------------------
 
     def _needs(self, task: TaskFacts) -> list[TaskFacts]:
-        known = (need for need in task.depends_on if need in self._tasks)
-        return [self._tasks[self._standing[self._roots[need]]] for need in known]
+        return [
+            self._tasks[self._standing[self._roots[need]]]
+            if need in self._tasks
+            else TaskFacts(need, UNKNOWN)
+            for need in task.depends_on
+        ]
 
     def waiting_task(self, task_id: str) -> Step | None:
         """The step of a pending or blocked task, or None. Being queued is the claim's."""
@@ -111,6 +127,8 @@ class _Cascade:
             return None
         proposal = next_of_waiting_task(task, self._needs(task))
         if proposal is None or proposal.state == "queued":
+            return None
+        if not self._may("task", task.state, proposal.state):
             return None
         return Step("task", task_id, task.version, (proposal,))
 
@@ -124,19 +142,23 @@ class _Cascade:
                 self._take(step)
                 queue += reversed(self._dependents.get(task_id, []))
 
-    def _cancel_tasks(self, ws_id: str, trigger: str, reason: str) -> bool:
+    def _cancel_tasks(
+        self, ws_id: str, trigger: str, reason: str, asked_by: str | None = None
+    ) -> bool:
         """Cancel what is unfinished in a workstream; whether all of it has ended then.
 
         Dependents go before what they depend on: one that is left when this is cut short has then
         lost no dependency, and gets the same reason later. A validating task waits for its verdict
-        (R3).
+        (R3), and in a strict store one that is not running stays as it is.
         """
         unfinished = [one for one in self._of[ws_id] if not self._tasks[one].ended]
-        going = [one for one in unfinished if self._tasks[one].state != "validating"]
+        going = [
+            one for one in unfinished if self._may("task", self._tasks[one].state, "cancelled")
+        ]
         for task_id in self._dependents_first(going):
             version = self._tasks[task_id].version
             proposal = Proposal("cancelled", trigger, reason)
-            self._take(Step("task", task_id, version, (proposal,)))
+            self._take(Step("task", task_id, version, (proposal,), asked_by=asked_by))
         for task_id in going:  # dependents outside the workstream, if there are any
             self._settle_tasks(self._dependents.get(task_id, []))
         return going == unfinished
@@ -169,8 +191,10 @@ class _Cascade:
             return
         end = self._end(one, skip)
         if end is not None:
-            if self._cancel_tasks(one.ws_id, end.task_trigger, end.reason):
-                self._take(Step("workstream", one.ws_id, one.version, end.path, end.operator))
+            asked_by = end.operator or end.asked_by
+            if self._cancel_tasks(one.ws_id, end.task_trigger, end.reason, asked_by):
+                step = Step("workstream", one.ws_id, one.version, end.path, end.operator)
+                self._take(replace(step, asked_by=end.asked_by))
             return
         proposal = self._onward(one)
         if proposal is not None:
@@ -178,12 +202,15 @@ class _Cascade:
 
     def _end(self, one: WorkstreamFacts, skip: Proposal | None) -> _End | None:
         """How a workstream must end now; None when it need not."""
-        if self.facts.cancel is not None:
-            wish = self.facts.cancel
-            return self._cancelled(one, "user_cancelled", wish.reason)
-        if one.cancel is not None:
-            trigger = "user_cancelled" if one.cancel.operator else "dependency_failed"
-            return self._cancelled(one, trigger, one.cancel.reason, one.cancel.operator)
+        if self._run_ended:
+            return self._cancelled(one, "dependency_failed", f"its run is {self.facts.state}")
+        if wish := self.facts.cancel:
+            end = self._cancelled(one, "user_cancelled", wish.reason)
+            return end and replace(end, asked_by=wish.operator)
+        if wish := one.cancel:
+            trigger = "user_cancelled" if wish.operator else "dependency_failed"
+            end = self._cancelled(one, trigger, wish.reason)
+            return end and replace(end, operator=wish.operator)
         if skip is not None:
             reason = skip.reason or "skipped"
             return _End((skip,), "dependency_failed" if one.enabled else "user_cancelled", reason)
@@ -195,19 +222,21 @@ class _Cascade:
             return self._cancelled(one, "critical_sibling_failed", "a critical workstream failed")
         return self._failed(one)
 
-    def _unreachable(self, one: WorkstreamFacts, lost: Proposal) -> _End:
+    def _unreachable(self, one: WorkstreamFacts, lost: Proposal) -> _End | None:
         reason = lost.reason or "its dependencies cannot complete"
-        if one.state != "planned":
-            path = (_cancelled_from(one.state, lost.trigger, reason),)
-        else:
+        if one.state == "planned" and self._may("workstream", "blocked", lost.state):
             waiting = next_of_waiting_workstream(one, self._streams, self.policy.skipped_satisfies)
-            path = (*((waiting,) if waiting else ()), lost)
-        return _End(path, "dependency_failed", reason)
+            return _End((*((waiting,) if waiting else ()), lost), "dependency_failed", reason)
+        end = self._cancelled(one, lost.trigger, reason)
+        return end and replace(end, task_trigger="dependency_failed")
 
-    def _cancelled(
-        self, one: WorkstreamFacts, trigger: str, reason: str, operator: str | None = None
-    ) -> _End:
-        return _End((_cancelled_from(one.state, trigger, reason),), trigger, reason, operator)
+    def _cancelled(self, one: WorkstreamFacts, trigger: str, reason: str) -> _End | None:
+        """Its cancelling, by that trigger where the machine has it; None where it cannot be."""
+        found = MACHINES["workstream"].find(one.state, "cancelled", strict=self.policy.strict)
+        if found is None:
+            return None
+        own = trigger if trigger in found.triggers else found.trigger
+        return _End((Proposal("cancelled", own, reason),), trigger, reason)
 
     def _critical_failure(self) -> bool:
         return any(one.state == "failed" and one.is_critical for one in self._streams.values())
@@ -272,11 +301,3 @@ class _Cascade:
         else:
             one = self._streams[step.entity_id]
             self._streams[one.ws_id] = replace(one, state=step.target, version=version)
-
-
-def _cancelled_from(state: str, trigger: str, reason: str) -> Proposal:
-    """The cancelling of a workstream, by the wanted trigger where the machine has it."""
-    found = MACHINES["workstream"].find(state, "cancelled")
-    if found is None:
-        raise ValueError(f"a workstream cannot be cancelled from {state}")
-    return Proposal("cancelled", trigger if trigger in found.triggers else found.trigger, reason)

@@ -20,6 +20,8 @@ class Policy:
     allow_noncritical_failures: bool = False
     skipped_satisfies: bool = False
     stop_on_critical_failure: bool = False
+    strict: bool = False
+    """Whether the store refuses the machines' extensions: what can then not end is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,15 @@ class Proposal:
     reason: str | None = None
     names: tuple[str, ...] = ()
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What is written beside the state."""
+        return {"blocked_by": list(self.names)} if self.state == "blocked" else {}
+
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """What counts of a task; given in the order of making."""
+    """What counts of a task."""
 
     task_id: str
     state: str
@@ -62,6 +69,7 @@ class TaskFacts:
     workstream_id: str = ""
     depends_on: tuple[str, ...] = ()
     version: int = 1
+    created_at: str = ""
 
     @classmethod
     def of(cls, row: Any, depends_on: Iterable[str] = ()) -> "TaskFacts":
@@ -75,7 +83,13 @@ class TaskFacts:
             workstream_id=row.workstream_id,
             depends_on=tuple(depends_on),
             version=row.version,
+            created_at=row.created_at,
         )
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.task_id
 
     @property
     def name(self) -> str:
@@ -171,6 +185,8 @@ class Step:
     version: int
     path: tuple[Proposal, ...]
     operator: str | None = None
+    asked_by: str | None = None
+    """Who asked for what this follows from, where that was the end of something above it."""
 
     @property
     def target(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from state.propagation.facts import LedgerFacts, TaskFacts
-from state.propagation.tasks import lineages, standing
+from state.propagation.lineages import lineages, standing
 
 LANDED = frozenset({"verified", "committed"})
 DEAD = frozenset({"quarantined", "rolled_back"})

@@ -87,6 +87,7 @@ def _tasks(connection: Connection, run_id: str) -> list[TaskFacts]:
             row.is_critical,
             row.retry_of,
             row.slug,
+            row.created_at,
         )
         .join(workstreams, workstreams.c.ws_id == row.workstream_id)
         .where(under)

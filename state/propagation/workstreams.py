@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from state.propagation.dependencies import UNKNOWN, unmet
 from state.propagation.facts import LedgerFacts, Proposal, TaskFacts, WorkstreamFacts
+from state.propagation.lineages import newest
 from state.propagation.quarantine import Health, ledger_health
 from state.propagation.skipping import skipped_closure
-from state.propagation.tasks import AT_WORK, newest
+from state.propagation.tasks import AT_WORK
 
 WAITING = frozenset({"planned", "blocked"})
 SKIPPABLE = frozenset({"planned", "ready"})
@@ -67,11 +69,11 @@ def next_of_waiting_workstream(
     A dependency that can no longer complete cancels what is blocked by it (W4); a planned one
     blocks first. Ask `skipped_workstreams` before: skipping goes before blocking (W5).
     """
-    unmet = _unmet(one, workstreams, skipped_satisfies)
-    if not unmet:
+    waited = _waited(one, workstreams, skipped_satisfies)
+    if not waited:
         trigger = "tasks_created" if one.state == "planned" else "dependencies_met"
         return Proposal("ready", trigger)
-    names = tuple(other.name for other in unmet)
+    names = tuple(other.name for other in waited)
     if one.state == "planned":
         reason = f"waits for {', '.join(names)}"
         return Proposal("blocked", "dependency_check_failed", reason, names)
@@ -84,20 +86,19 @@ def unreachable(
     skipped_satisfies: bool = False,
 ) -> Proposal | None:
     """That a workstream must be cancelled, for it needs one that cannot complete any more (W4)."""
-    unmet = _unmet(one, workstreams, skipped_satisfies)
-    lost = tuple(other.name for other in unmet if other.ended)
+    waited = _waited(one, workstreams, skipped_satisfies)
+    lost = tuple(other.name for other in waited if other.ended)
     if not lost:
         return None
     reason = f"needs {', '.join(lost)}, which did not complete"
     return Proposal("cancelled", "dependency_unreachable", reason, lost)
 
 
-def _unmet(
+def _waited(
     one: WorkstreamFacts, workstreams: Mapping[str, WorkstreamFacts], skipped_satisfies: bool
 ) -> list[WorkstreamFacts]:
-    met = {"completed", "skipped"} if skipped_satisfies else {"completed"}
-    wanted = (workstreams[ws] for ws in one.depends_on if ws in workstreams)
-    return [other for other in wanted if other.state not in met]
+    needs = (workstreams.get(ws) or WorkstreamFacts(ws, UNKNOWN) for ws in one.depends_on)
+    return unmet(needs, skipped_satisfies)
 
 
 def skipped_workstreams(

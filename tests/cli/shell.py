@@ -1,20 +1,23 @@
-"""A folder with a small repository and plans, and the installed `patchline` run in it."""
+"""A folder with a small repository and plans, and `patchline` run in it."""
 
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
+from pipeline_defs.cli.main import main
 from state.home import Home
 from state.store import StateStore
+from tests.forks import fork
 
 PATCHLINE = Path(sys.executable).with_name("patchline")
 DEADLINE_SEC = 60.0
@@ -53,6 +56,12 @@ class Result:
         return error
 
 
+def patchline(words: Sequence[str]) -> int:
+    """The installed command, as its script calls it."""
+    sys.argv = [str(PATCHLINE), *words]
+    return main()
+
+
 @dataclass(frozen=True)
 class Shell:
     """A folder to work in. Its home is `home` below it."""
@@ -73,20 +82,19 @@ class Shell:
         return env | {"PATCHLINE_HOME": str(self.home.root)}
 
     def run(self, *words: str, env: Mapping[str, str] | None = None) -> Result:
-        """Run `patchline` to its end."""
-        done = subprocess.run(
-            [PATCHLINE, *words],
-            cwd=self.folder,
-            env=self.environment() | dict(env or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SEC,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
+        """Run `patchline` to its end, in a process that has its modules loaded already."""
+        streams = [self.folder.with_name(f"{self.folder.name}.{name}") for name in ("out", "err")]
+        environment = self.environment() | dict(env or {})
+        process = fork(partial(patchline, words), self.folder, environment, *streams)
+        process.join(DEADLINE_SEC)
+        if process.exitcode is None:
+            process.kill()
+            raise AssertionError(f"patchline {' '.join(words)} has not ended")
+        out, err = (stream.read_text(encoding="utf-8") for stream in streams)
+        return Result(process.exitcode, out, err)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start `patchline` and come back at once."""
+        """Start the installed `patchline` and come back at once."""
         return subprocess.Popen(
             [PATCHLINE, *words],
             cwd=self.folder,

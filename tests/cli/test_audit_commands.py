@@ -4,13 +4,11 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from resources.audit_anchor import AUDIT_REF
-from state.queries import transitions_since
-from state.store import StateStore
+from tests.cli.audited import audited, database, tamper, work
 from tests.cli.shell import Shell
 
 PROBLEM = [
@@ -19,47 +17,19 @@ PROBLEM = [
 ]
 
 
+VERDICT = ["intact", "entries", "problems", "uncovered", "checkpoints", "anchors"]
+
+
 @pytest.fixture
 def home(shell: Shell) -> Shell:
-    """A home whose history has five rows, of a run in the shell's repository."""
-    with shell.store() as store:
-        store.create("run", run_id="run_1", repo=str(shell.repo))
-        work(store, "bench")
-    return shell
-
-
-def work(store: StateStore, tool: str) -> None:
-    """Four rows more for a breaker and a worker."""
-    store.create("circuit_breaker", tool_id=tool)
-    worker = store.create("worker", worker_id=f"wkr_{tool}").worker_id
-    store.transition("worker", worker, "idle")
-    store.transition("circuit_breaker", tool, "OPEN", reason="it failed too often")
-
-
-def last_event(shell: Shell) -> str:
-    with shell.store() as store:
-        return transitions_since(store)[-1].event_id
-
-
-def database(shell: Shell) -> Path:
-    return shell.home.root / "pipeline.db"
-
-
-def tamper(shell: Shell, *statements: str) -> None:
-    """Run SQL as somebody would who took the triggers away first."""
-    with closing(sqlite3.connect(database(shell))) as raw, raw:
-        names = raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in names:
-            raw.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            assert raw.execute(statement).rowcount != 0, statement
+    return audited(shell)
 
 
 def codes(shell: Shell, *words: str) -> list[str]:
     """The codes that verification finds; it ends with 1 and says nothing besides."""
     done = shell.run("audit", "verify", "--json", *words)
     assert (done.code, done.err) == (1, "")
-    assert list(done.json) == ["intact", "entries", "problems"]
+    assert list(done.json) == VERDICT
     assert done.json["intact"] is False
     assert all(sorted(one) == sorted(PROBLEM) for one in done.json["problems"])
     return [one["code"] for one in done.json["problems"]]
@@ -72,9 +42,17 @@ def test_an_untouched_history_is_intact(home: Shell) -> None:
     before = {path: path.read_bytes() for path in home.folder.rglob("*") if path.is_file()}
     done = home.run("audit", "verify", "--json")
     assert (done.code, done.err) == (0, "")
-    assert done.json == {"intact": True, "entries": 5, "problems": []}
+    repository = str(home.repo)
+    assert done.json == {
+        **{"intact": True, "entries": 5, "problems": [], "uncovered": 5, "checkpoints": 0},
+        "anchors": [{"repository": repository, "checkpoints": 0, "note": None}],
+    }
     spoken = home.run("audit", "verify")
-    assert (spoken.code, spoken.out) == (0, "The history is intact: 5 audit rows.\n")
+    assert (spoken.code, spoken.out) == (
+        0,
+        "The history is intact: 5 audit rows, 5 of them under no checkpoint.\n"
+        f"0 of 0 checkpoints anchored in {repository}\n",
+    )
     after = {path: path.read_bytes() for path in home.folder.rglob("*") if path.is_file()}
     assert {path.name: after[path] for path in before} == {
         path.name: data for path, data in before.items()
@@ -142,9 +120,9 @@ def test_a_tail_that_was_cut_off_everywhere_is_told_by_its_checkpoint(home: Shel
         "DELETE FROM state_transitions WHERE entity_type = 'worker'",
         "DELETE FROM workers",
     )
-    assert codes(home) == ["checkpoint_rows"]
+    assert codes(home) == ["rows_missing", "checkpoint_rows"]
     tamper(home, "DELETE FROM audit_checkpoints")
-    assert codes(home) == ["older_than_anchor"]
+    assert codes(home) == ["rows_missing", "older_than_anchor"]
 
 
 def test_a_repository_that_is_gone_or_damaged_is_a_problem(home: Shell) -> None:
@@ -164,8 +142,93 @@ def test_a_repository_that_is_gone_or_damaged_is_a_problem(home: Shell) -> None:
     assert codes(home) == ["anchor_damaged"]
     home.repo.rename(home.folder / "moved")
     assert codes(home) == ["repository_unusable"]
+    assert home.run("audit", "verify", "--repo", "moved").code == 1
+    assert home.run("audit", "verify", "--no-anchors").code == 0
+
+
+def test_a_named_folder_that_is_no_repository_is_bad_input(home: Shell) -> None:
     (home.folder / "empty").mkdir()
-    assert codes(home, "--repo", "empty") == ["repository_unusable"]
+    for command in (("verify",), ("checkpoint",), ("prove", "--check", __file__)):
+        for folder in ("empty", "nowhere", "x" * 5000):
+            done = home.run("audit", *command, "--repo", folder, "--json")
+            assert done.code == 2, (command, folder)
+            assert done.error["message"]
+    assert home.run("audit", "checkpoint", "--json").json["checkpoint"]["checkpoint_id"] == 1
+
+
+def test_a_known_repository_that_is_gone_matters_only_if_it_keeps_anchors(home: Shell) -> None:
+    home.repo.rename(home.folder / "moved")
+    done = home.run("audit", "verify", "--json")
+    assert (done.code, done.json["intact"]) == (0, True)
+    (there,) = done.json["anchors"]
+    assert there["checkpoints"] is None
+    assert "no such folder" in there["note"]
+    assert f"Not looked at: The anchors in {home.repo}" in home.run("audit", "verify").out
+    (home.folder / "moved").rename(home.repo)
+    assert home.run("audit", "checkpoint").code == 0
+    with home.store() as store:
+        store.create("run", repo=str(home.folder / "gone"))
+    assert home.run("audit", "verify").code == 0
+
+
+def test_anchors_that_were_taken_away_are_told(home: Shell) -> None:
+    assert home.run("audit", "checkpoint").code == 0
+    spoken = home.run("audit", "verify")
+    assert (spoken.code, spoken.out) == (
+        0,
+        f"The history is intact: 5 audit rows.\n1 of 1 checkpoint anchored in {home.repo}\n",
+    )
+    home.git("update-ref", "-d", AUDIT_REF)
+    assert codes(home) == ["anchor_missing"]
+    assert codes(home, "--repo", "repo") == ["anchor_missing"]
+    alone = home.run("audit", "verify", "--no-anchors")
+    assert alone.code == 0
+    assert "No repository was looked at" in alone.out
+    assert home.run("audit", "verify", "--no-anchors", "--repo", "repo").code == 2
+    assert home.run("audit", "checkpoint").code == 0  # as the message says
+    assert home.run("audit", "verify").code == 0
+
+
+def test_what_was_kept_elsewhere_must_be_gone_on_from(home: Shell) -> None:
+    made = home.run("audit", "checkpoint", "--json").json
+    (commit,), kept = made["anchors"][0]["commits"], made["checkpoint"]["hash"]
+    assert made["uncovered"] == 0
+    with home.store() as store:
+        work(store, "lathe")
+    assert home.run("audit", "checkpoint").code == 0
+    assert home.run("audit", "verify", "--expect", commit, "--expect", kept.upper()).code == 0
+    assert codes(home, "--expect", commit, "--expect", "ab" * 20) == ["not_as_expected"]
+    assert codes(home, "--no-anchors", "--expect", commit) == ["not_as_expected"]
+    for nonsense in ("", "abc", "g" * 40, kept + "0"):
+        assert home.run("audit", "verify", "--expect", nonsense).code == 2
+    # Somebody makes another history of it, and its checkpoints and anchors with it.
+    tamper(home, "DELETE FROM audit_checkpoints")
+    home.git("update-ref", "-d", AUDIT_REF)
+    with home.store() as store:
+        work(store, "saw")
+    assert home.run("audit", "checkpoint").code == 0
+    assert home.run("audit", "verify").code == 0
+    assert codes(home, "--expect", kept) == ["not_as_expected"]
+
+
+def test_a_second_home_on_the_same_repository_is_told(home: Shell) -> None:
+    assert home.run("audit", "checkpoint").code == 0
+    other = Shell(home.folder / "second")
+    other.folder.mkdir()
+    with other.store() as store:
+        store.create("run", repo=str(home.repo))
+    assert codes(other) == ["anchor_of_another_database"]
+    refused = other.run("audit", "checkpoint")
+    assert refused.code == 1
+    assert "another database's" in refused.err
+
+
+def test_no_checkpoint_is_made_over_a_changed_row(home: Shell) -> None:
+    tamper(home, "UPDATE state_transitions SET reason = 'all well' WHERE transition_id = 5")
+    refused = home.run("audit", "checkpoint", "--json")
+    assert refused.code == 1
+    assert "audit row 5" in refused.error["message"]
+    assert "patchline audit verify" in refused.error["message"]
 
 
 def test_without_a_database_nothing_is_made(shell: Shell) -> None:
@@ -208,67 +271,3 @@ def test_one_repository_that_is_gone_keeps_no_other_from_its_anchor(home: Shell)
     gone, there = done.json["anchors"]
     assert "no such folder" in gone["error"]
     assert there["commits"] == [home.git("rev-parse", AUDIT_REF)]
-
-
-def test_a_named_repository_that_is_none_stops_before_the_checkpoint(home: Shell) -> None:
-    refused = home.run("audit", "checkpoint", "--repo", "nowhere", "--json")
-    assert refused.code == 3
-    assert home.run("audit", "checkpoint", "--json").json["checkpoint"]["checkpoint_id"] == 1
-
-
-# prove
-
-
-def test_a_proof_is_checked_without_the_database(home: Shell) -> None:
-    event = last_event(home)
-    early = home.run("audit", "prove", event, "--json")
-    assert early.code == 1
-    assert "patchline audit checkpoint" in early.error["message"]
-    assert home.run("audit", "checkpoint").code == 0
-    done = home.run("audit", "prove", event, "-o", "proof.json", "--json")
-    assert done.code == 0
-    assert done.json == json.loads((home.folder / "proof.json").read_text())
-    assert home.run("audit", "prove", event).json == done.json
-    shutil.rmtree(home.home.root)
-    checked = home.run("audit", "prove", "--check", "proof.json", "--repo", "repo", "--json")
-    assert checked.code == 0
-    assert (checked.json["holds"], checked.json["anchored"]) == (True, True)
-    assert json.loads(checked.json["event"])["reason"] == "it failed too often"
-    assert (
-        "anchored in repo"
-        in home.run("audit", "prove", "--check", "proof.json", "--repo", "repo").out
-    )
-    alone = home.run("audit", "prove", "--check", "proof.json", "--json")
-    assert (alone.code, alone.json["anchored"]) == (0, None)
-    assert not home.home.root.exists()
-    home.git("update-ref", "-d", AUDIT_REF)
-    nowhere = home.run("audit", "prove", "--check", "proof.json", "--repo", "repo", "--json")
-    assert (nowhere.code, nowhere.json["anchored"]) == (1, False)
-    bent = {**done.json, "event": done.json["event"].replace("failed", "worked")}
-    (home.folder / "bent.json").write_text(json.dumps(bent))
-    refused = home.run("audit", "prove", "--check", "bent.json", "--json")
-    assert (refused.code, refused.json["holds"], refused.json["event"]) == (1, False, None)
-
-
-def test_what_cannot_be_proved_or_is_no_proof_is_a_clear_error(home: Shell) -> None:
-    assert home.run("audit", "checkpoint").code == 0
-    (home.folder / "no.json").write_bytes(b"\xff{")
-    (home.folder / "other.json").write_text("[]")
-    for code, words in (
-        (2, ("evt_nothing",)),
-        (2, ()),
-        (2, ("--check", "no.json")),
-        (2, ("--check", "other.json")),
-        (2, ("--check", "missing.json")),
-        (2, ("evt_x", "--check", "other.json")),
-        (2, ("evt_x", "--repo", "repo")),
-    ):
-        done = home.run("audit", "prove", *words, "--json")
-        assert (done.code, bool(done.error["message"])) == (code, True), words
-    event = last_event(home)
-    missing = home.run("audit", "prove", event, "-o", "no/such/folder", "--json")
-    assert missing.code == 2
-    tamper(home, "UPDATE state_transitions SET reason = CAST(x'63ff' AS TEXT)")
-    damaged = home.run("audit", "prove", event, "--json")
-    assert damaged.code == 1
-    assert "patchline audit verify" in damaged.error["message"]

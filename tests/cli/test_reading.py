@@ -163,3 +163,24 @@ def test_commands_that_need_no_dagster_do_not_import_it(shell: Shell, words: lis
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "verify"],
+        ["db", "check"],
+        ["export", "events"],
+        ["list", "runs"],
+        ["plan", "list"],
+    ],
+    ids=" ".join,
+)
+def test_the_installed_command_needs_nothing_that_another_has_imported(
+    shell: Shell, words: list[str]
+) -> None:
+    with shell.store() as store:
+        store.create("run", plan="small", repo=str(shell.repo), target="main")
+    process = shell.start(*words)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err

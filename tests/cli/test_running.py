@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psutil
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_run_lands_its_commits_and_says_so(shell: Shell) -> None:
     assert "has ended" in ended.error["message"]
     assert shell.run("resume").code == 2
     asked = {"repo": str(shell.repo), "target": "main", "base": first}
-    launched = dagster_runs(shell, "run.run_config['ops']['_start']['config']")
+    launched = [run.run_config["ops"]["_start"]["config"] for run in dagster_runs(shell)]
     assert launched == [asked], "running it again from the UI works on the same"
     assert_nothing_is_left(shell)
 
@@ -156,24 +157,13 @@ def test_a_killed_run_is_taken_over_at_once_and_only_then(shell: Shell) -> None:
 
 def dagster_statuses(shell: Shell) -> Counter[str]:
     """How Dagster's runs of this home ended."""
-    return Counter(dagster_runs(shell, "run.status.value"))
+    return Counter(run.status.value for run in dagster_runs(shell))
 
 
-def dagster_runs(shell: Shell, expression: str) -> list[Any]:
-    """What an expression says of each of Dagster's runs of this home."""
-    program = (
-        "import dagster as dg, json\n"
-        "with dg.DagsterInstance.get() as instance:\n"
-        f"    print(json.dumps([{expression} for run in instance.get_runs()]))\n"
-    )
-    done = subprocess.run(
-        [PATCHLINE.with_name("python"), "-c", program],
-        env=shell.environment() | {"DAGSTER_HOME": str(shell.home.dagster)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+def dagster_runs(shell: Shell) -> list[dg.DagsterRun]:
+    """Dagster's runs of this home."""
+    with dg.DagsterInstance.from_config(str(shell.home.dagster)) as instance:
+        return list(instance.get_runs())
 
 
 TAKE_TERMINAL = (

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.migrations_once import read_dagsters_migrations_once
 from tests.pipeline.lab import Lab
 
 # Dagster's own code for nested resources does what pydantic and Dagster itself advise against.
@@ -22,6 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    read_dagsters_migrations_once()
     return tmp_path_factory.mktemp("dagster")
 
 

@@ -1,13 +1,8 @@
-"""Executes a run and dies at a chosen moment, as if the machine had lost its power.
-
-Run as a program: `python dying_run.py REVISION SOURCE RUN_ID MODULE QUALNAME MOMENT`. The process
-kills itself before or after (MOMENT) the named function's first call.
-"""
+"""Executes a run and dies at a chosen moment, as if the machine had lost its power."""
 
 import importlib
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +12,10 @@ from state.home import Home
 
 
 def die_at(module: str, qualname: str, moment: str) -> None:
-    """Make a function end the process; a name imported elsewhere is named there."""
+    """Kill the process `before` or `after` a function's first call.
+
+    A name that is imported elsewhere is named there.
+    """
     owner: Any = importlib.import_module(module)
     *path, name = qualname.split(".")
     for part in path:
@@ -32,8 +30,8 @@ def die_at(module: str, qualname: str, moment: str) -> None:
     setattr(owner, name, dying)
 
 
-if __name__ == "__main__":
-    revision, source, run_id, *fault = sys.argv[1:]
+def execute(revision: Path, source: str, run_id: str, *fault: str) -> None:
+    """Execute a run of the home that the environment names; die where a fault is named."""
     if fault:
         die_at(*fault)
-    execute_run(Home.find(), open_revision(Path(revision), source), run_id)
+    execute_run(Home.find(), open_revision(revision, source), run_id)

@@ -2,9 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
@@ -14,9 +14,10 @@ from pipeline_defs.launch import execute_run
 from pipeline_defs.revisions import Revision
 from pipeline_defs.runs import Launch, open_run
 from state.queries import history
+from tests.forks import fork
+from tests.pipeline import dying_run
 from tests.pipeline.lab import Lab, Ran, make_repository, processes_of, stream, task
 
-PROGRAM = Path(__file__).with_name("dying_run.py")
 ROOT = Path(__file__).parents[2]
 FAULTS = {
     "the patch was accepted": ("resources.ledger", "PatchLedger.record", "after"),
@@ -46,10 +47,15 @@ def opened(lab: Lab, *streams: dict[str, object], **plan: object) -> tuple[Revis
     return revision, open_run(lab.store, lab.home, Launch(revision)).run_id
 
 
-def start(revision: Revision, run_id: str, *fault: str) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, str(PROGRAM), str(revision.path), str(revision.source), run_id, *fault]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start(revision: Revision, run_id: str, *fault: str) -> BaseProcess:
+    program = partial(dying_run.execute, revision.path, str(revision.source), run_id, *fault)
+    return fork(program, ROOT, os.environ)
+
+
+def ended(process: BaseProcess) -> int | None:
+    """Wait until it has; how."""
+    process.join(60)
+    return process.exitcode
 
 
 def alive(process: psutil.Process) -> bool:
@@ -76,7 +82,7 @@ def test_a_run_that_dies_is_resumed_and_lands_everything_once(lab: Lab, moment: 
             task("two", "echo more >> b.txt", max_retries=1, depends_on=["one"]),
         ),
     )
-    assert start(revision, run_id, *FAULTS[moment]).wait(60) == -signal.SIGKILL
+    assert ended(start(revision, run_id, *FAULTS[moment])) == -signal.SIGKILL
     ran = lab.execute(revision, run_id)
     assert_each_task_landed_once(lab, ran)
     assert "resumed" in [row.trigger for row in history(lab.store, "run", run_id)]
@@ -100,7 +106,7 @@ def test_a_killed_process_leaves_nothing_behind_that_could_still_do_harm(
         time.sleep(0.05)
     left = processes_of(run_id)
     process.kill()
-    process.wait()
+    process.join()
     assert len(left) >= 2, "the test needs a tool at work"
     ran = lab.execute(revision, run_id)
     assert not any(alive(one) for one in left)
@@ -119,7 +125,7 @@ def test_a_crash_uses_up_an_attempt_and_the_last_one_fails_the_task(lab: Lab) ->
         lab, stream("core", task("one", "kill -9 $PPID; sleep 60; echo x >> a.txt", max_retries=1))
     )
     for _ in range(2):
-        assert start(revision, run_id).wait(60) == -signal.SIGKILL
+        assert ended(start(revision, run_id)) == -signal.SIGKILL
     ran = lab.execute(revision, run_id)
     one = ran.task("core/one")
     assert (ran.state, one.state, one.attempts, one.retry_count) == ("failed", "failed", 2, 1)
@@ -139,6 +145,6 @@ def test_a_run_that_another_process_executes_is_not_taken_over(lab: Lab) -> None
     assert not execute_run(lab.home, revision, run_id)
     assert lab.store.get("run", run_id).state == "running"
     go.touch()
-    assert process.wait(60) == 0
+    assert ended(process) == 0
     assert lab.store.get("run", run_id).state == "succeeded"
     assert lab.show("a.txt") == "a\nx"

@@ -187,6 +187,15 @@ def test_a_scope_of_everything_is_named_as_such(tmp_path: Path) -> None:
 def test_a_workstream_behind_a_disabled_one_is_pointed_out(tmp_path: Path) -> None:
     text = PLAN.replace("id: core\n", "id: core\n    enabled: false\n")
     text = text.replace("id: web\n", "id: web\n    depends_on: [core]\n")
-    [warning] = validate(tmp_path, text)["warnings"]
-    assert "`web` is skipped" in warning["message"]
+    text += """\
+  - id: last
+    depends_on: [web]
+    files_scope: ["src/last/**"]
+    gates: [lint]
+    tasks:
+      - {id: pages, tool: fixer}
+"""
+    behind, further = validate(tmp_path, text)["warnings"]
+    assert behind["message"] == "`web` is skipped, because `core` is disabled."
+    assert further["message"] == "`last` is skipped, because `web` is skipped itself."
     assert validate(tmp_path, text + "policy: {skipped_satisfies: true}\n")["warnings"] == []

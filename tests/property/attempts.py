@@ -19,10 +19,10 @@ from tests.property.parts import (
     Steps,
     accepted,
     at,
+    complete,
     give_up,
     gone,
     has_landed,
-    leave,
     live,
     to,
     with_entry,
@@ -70,10 +70,11 @@ def interruptions(rules: Rules, state: State) -> Iterator[Step]:
 
 def _claimed(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
     def start() -> State:
-        ws = state.ws
-        if ws == "ready":
-            ws = rules.go("workstream", "ready", "executing")
-        return to(state._replace(ws=ws), slot, thread, "started")
+        stream, after = state.tasks[thread.task].stream, state
+        if state.streams[stream] == "ready":
+            began = rules.go("workstream", "ready", "executing")
+            after = state._replace(streams=put(state.streams, stream, began))
+        return to(after, slot, thread, "started")
 
     yield "start workstream", start
 
@@ -107,13 +108,12 @@ def _breaker_hears(
 
 
 def _unchanged(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
-    def complete() -> State:
-        row = state.tasks[thread.task]
-        row = row._replace(state=rules.go("task", row.state, "validating"), empty=True)
-        tasks = put(state.tasks, thread.task, leave(rules, row, "completed"))
-        return to(state._replace(tasks=tasks), slot, thread, "hand_back")
+    def finish() -> State:
+        row = complete(rules, state, thread.task)._replace(empty=True)
+        after = state._replace(tasks=put(state.tasks, thread.task, row))
+        return to(after, slot, thread, "hand_back")
 
-    yield "complete without a patch", write(rules, state, slot, thread, complete)
+    yield "complete without a patch", write(rules, state, slot, thread, finish)
 
 
 def _spoiled(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
@@ -129,7 +129,8 @@ def _produced(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
     def accept() -> State:
         entry = Entry(accepted(rules), thread.token)
         after = with_entry(state, thread.task, entry)
-        return to(after, slot, thread._replace(apply=1, base=tip(state)), "landing")
+        base = tip(state, state.tasks[thread.task].stream)
+        return to(after, slot, thread._replace(apply=1, base=base), "landing")
 
     yield "accept patch", write(rules, state, slot, thread, accept)
 
@@ -158,8 +159,7 @@ def _hand_back(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
             workers = put(workers, slot, rules.go("worker", "busy", "idle"))
         if breaker.probe == slot:
             breaker = breaker._replace(probe=None)
-        gates = put(state.gates, slot, ())  # ended: of no more interest
-        return gone(state._replace(workers=workers, breaker=breaker, gates=gates), slot)
+        return gone(state._replace(workers=workers, breaker=breaker), slot)
 
     yield "hand back", release
 

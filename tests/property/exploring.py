@@ -1,16 +1,94 @@
 """Explores every state of the model, and says what is wrong with them and with their graph."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.property.attempts import interruptions, thread_steps
-from tests.property.model import Rules, State, settled, successors
-from tests.property.upkeep import cascade, dispatch, people, recovery, transactions
+from tests.property.model import ENDED, HALF_WAY, LANDED, Entry, Refused, Rules, State, Step
+from tests.property.upkeep import (
+    cascade,
+    dispatch,
+    launch,
+    operators,
+    people,
+    recovery,
+    transactions,
+    validation,
+)
 
-SOURCES = (dispatch, thread_steps, cascade, transactions, recovery, interruptions, people)
+SOURCES = (
+    dispatch,
+    thread_steps,
+    cascade,
+    validation,
+    transactions,
+    recovery,
+    interruptions,
+    people,
+    operators,
+)
 LIMIT = 1_000_000
 """More states than this are a mistake in the model, not a bigger world."""
+
+
+def tidied(state: State) -> State:
+    """Without what no longer matters: details of ended patches and workers, and ended gates.
+
+    A gate that was never run rests once its task has ended: `state.analysis.stuck` leaves it out.
+    """
+    entries = tuple(
+        Entry(entry.state, 0, judged=entry.judged if entry.state in LANDED else "")
+        if entry and entry.state not in HALF_WAY
+        else entry
+        for entry in state.entries
+    )
+    workers = tuple(
+        "" if worker == "shutdown" and not thread else worker
+        for worker, thread in zip(state.workers, state.threads, strict=True)
+    )
+    gates = tuple("" if gate in ENDED["test_gate"] else gate for gate in state.gates)
+    hindered = state.hindered
+    if hindered:
+        over = ENDED["task"]
+        hindered = frozenset(task for task in hindered if state.tasks[task].state not in over)
+    return state._replace(entries=entries, workers=workers, gates=gates, hindered=hindered)
+
+
+def settled(state: State) -> bool:
+    """Whether everything is at its end or at rest, and nothing lives.
+
+    A committed patch rests, and so does a breaker that waits for its next caller.
+    """
+    return (
+        state.run in ENDED["run"]
+        and all(one in ENDED["workstream"] for one in state.streams)
+        and all(task.state in ENDED["task"] for task in state.tasks)
+        and not any(entry and entry.state in HALF_WAY for entry in state.entries)
+        and not any(state.gates)
+        and not state.hindered
+        and all(worker in ("", "shutdown") for worker in state.workers)
+        and state.breaker.state != "OPEN"
+        and state.breaker.probe is None
+        and not any(state.threads)
+        and state.look is None
+    )
+
+
+def successors(
+    rules: Rules, state: State, sources: Sequence[Callable[[Rules, State], Iterator[Step]]]
+) -> Iterator[tuple[str, bool, State]]:
+    """Every step that is possible: its name, whether the system does it by itself, and its end."""
+    for source in sources:
+        for step in source(rules, state):
+            if step.name in rules.left_out:
+                continue
+            try:
+                after = step.make()
+            except Refused:
+                continue
+            if after != state:
+                yield step.name, step.by_system, tidied(after)
 
 
 @dataclass(frozen=True)
@@ -32,9 +110,9 @@ class Graph:
         return steps[::-1]
 
 
-def explore(rules: Rules) -> Graph:
-    """Breadth first through everything that can happen."""
-    first = rules.start()
+def explore(rules: Rules, holds: Callable[[State], bool] | None = None) -> Graph:
+    """Breadth first through everything that can happen, or to where a property does not hold."""
+    first = launch(rules)
     numbers: dict[State, int] = {first: 0}
     states, system = [first], []
     came_from: dict[int, tuple[int, str]] = {}
@@ -53,6 +131,8 @@ def explore(rules: Rules) -> Graph:
                 following.append(number)
         system.append(following)
         here += 1
+        if holds and not holds(states[-1]):
+            break
         assert len(states) < LIMIT, f"more than {LIMIT} states"
     return Graph(states, system, came_from, frozenset(names), frozenset(rules.used))
 

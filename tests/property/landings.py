@@ -20,7 +20,7 @@ def _landing(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
         if any(_holds_lease(rules, state, other) for other in state.threads):
             return
         if thread.apply == 1:
-            thread = thread._replace(base=tip(state))
+            thread = thread._replace(base=tip(state, state.tasks[thread.task].stream))
 
     def conflict() -> State:
         end = rules.go("patch_ledger", own.state, "apply_failed", "quarantined")
@@ -28,7 +28,7 @@ def _landing(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
         return to(after, slot, thread, "failing")
 
     def applied() -> State:
-        end = rules.go("patch_ledger", own.state, "applied")
+        end = rules.go("patch_ledger", own.state, "applied", apply_attempts=thread.apply - 1)
         changed = own._replace(state=end, base=thread.base, apply=thread.apply)
         return to(with_entry(state, thread.task, changed), slot, thread, "applied")
 
@@ -44,7 +44,7 @@ def _holds_lease(rules: Rules, state: State, thread: Thread | None) -> bool:
 def _applied(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
     def begin() -> State:
         running = rules.go("test_gate", "PENDING", "RUNNING")
-        return to(state._replace(gates=put(state.gates, slot, (running,))), slot, thread, "gating")
+        return to(state._replace(gates=put(state.gates, slot, running)), slot, thread, "gating")
 
     yield "begin gate", begin  # the rows of gates take no token
 
@@ -60,13 +60,14 @@ def gate_ends(
     rules: Rules, state: State, slot: int, thread: Thread, verdict: str, line: str
 ) -> State:
     """The gate has its verdict; one that depends on a failed gate is blocked."""
-    gates = (rules.go("test_gate", "RUNNING", verdict),)
+    gate = rules.go("test_gate", "RUNNING", verdict)
     if line == "ungated":  # a second gate depends on this one
-        gates += (rules.go("test_gate", "PENDING", "BLOCKED"),)
+        rules.go("test_gate", "PENDING", "BLOCKED")
+        state = state._replace(hindered=state.hindered | {thread.task})
     own = state.entries[thread.task]
     if own is not None and own.token == thread.token:
         state = with_entry(state, thread.task, own._replace(judged=verdict))
-    return to(state._replace(gates=put(state.gates, slot, gates)), slot, thread, line)
+    return to(state._replace(gates=put(state.gates, slot, gate)), slot, thread, line)
 
 
 def _gated(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
@@ -96,29 +97,33 @@ def _ungated(line: str, rules: Rules, state: State, slot: int, thread: Thread) -
 
 def _land(otherwise: str, rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
     """git's compare-and-swap; it knows no tokens."""
-    if state.branch != thread.base:
+    stream = state.tasks[thread.task].stream
+    if state.branches[stream] != thread.base:
         yield "branch has moved", partial(to, state, slot, thread, otherwise)
         return
     branch: Branch = (*thread.base, (thread.task, thread.token, thread.apply))
-    yield "land", partial(to, state._replace(branch=branch), slot, thread, "landed")
+    after = state._replace(branches=put(state.branches, stream, branch))
+    yield "land", partial(to, after, slot, thread, "landed")
 
 
 def _lost(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
     """Look where the branch is, and put one back that somebody else has moved."""
-    right = tip(state)
-    found = state.branch if state.branch in _unwritten(state) else right
-    after = state._replace(branch=found)
+    stream = state.tasks[thread.task].stream
+    right, found = tip(state, stream), state.branches[stream]
+    if found not in _unwritten(state, stream, right):
+        found = right
+    after = state._replace(branches=put(state.branches, stream, found))
     line = "again" if found == thread.base else "requeue"
     yield "look at branch", partial(to, after, slot, thread._replace(base=found), line)
 
 
-def _unwritten(state: State) -> set[Branch]:
-    """Where the branch may be besides its tip: a commit just landed and not yet written down."""
-    right = tip(state)
+def _unwritten(state: State, stream: int, right: Branch) -> set[Branch]:
+    """Where a branch may be besides its tip: a commit just landed and not yet written down."""
     return {
         (*right, candidate(task, entry))
         for task, entry in enumerate(state.entries)
         if entry and entry.state == "verified" and entry.base == right
+        if state.tasks[task].stream == stream
     }
 
 

@@ -1,17 +1,20 @@
 """A small model of how the entities of a run work together: its states, and what a step may do.
 
-One workstream, a few tasks, a few worker slots, one tool behind one breaker, one branch. Rows
-survive a crash; what a thread knows (`Thread`) does not. Every step is one transaction of the
-store, or one act of git. The legal transitions come from `state.machines`; how they are put
-together follows decisions T, K, P, G, B, R3 and W, and the steps of an attempt (design section 4).
+A few workstreams, each with its branch, a few tasks, a few worker slots, one tool behind one
+breaker. Rows survive a crash; what a thread knows (`Thread`) does not. Every step is one
+transaction of the store, or one act of git. Whether a transition is let through, and what follows
+from how everything stands, is asked of the real rules (`tests.property.real`); the order in which
+an attempt goes about its work follows design section 4 and decisions T, K, P, G and B.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from state.machines import MACHINES
+from state.propagation.facts import Policy
+from tests.property.real import Standing, Stream, accepts, look_at
 
 Commit = tuple[int, int, int]
 """Task, token and number of the apply; the stranger's is (-1, 0, 0)."""
@@ -33,6 +36,8 @@ class Task(NamedTuple):
     token: int = 0
     commits: int = 0
     empty: bool = False
+    stream: int = 0
+    max_retries: int = 1
 
 
 class Entry(NamedTuple):
@@ -80,6 +85,7 @@ class Luck(NamedTuple):
     pauses: int = 0
     interrupts: int = -1
     strangers: int = 0
+    overrides: int = 0
     idle_deaths: int = -1
 
 
@@ -90,19 +96,21 @@ ALWAYS_CRASHING = Luck()
 class State(NamedTuple):
     """All rows, the branch, and what lives in processes.
 
-    `gates` are, for each slot, the states of the gates that it ran last. `recorded` are the
-    branches up to each committed patch.
+    `gates` are, for each slot, the state of the gate that runs there, and `hindered` the tasks with
+    a gate that was never run, because another did not pass (`resources.gates` records those as
+    BLOCKED). `recorded` are, for each workstream, its branch up to each committed patch.
     """
 
     run: str
-    ws: str
+    streams: tuple[str, ...]
     tasks: tuple[Task, ...]
     entries: tuple[Entry | None, ...]
-    gates: tuple[tuple[str, ...], ...]
+    gates: tuple[str, ...]
+    hindered: frozenset[int]
     workers: tuple[str, ...]
     breaker: Breaker
-    branch: Branch
-    recorded: frozenset[Branch]
+    branches: tuple[Branch, ...]
+    recorded: tuple[frozenset[Branch], ...]
     cancelling: bool
     threads: tuple[Thread | None, ...]
     look: Look | None
@@ -121,6 +129,10 @@ class Refused(Exception):
     """A transaction asked for a transition that the rules do not have: all of it is undone."""
 
 
+class Guarded(Refused):
+    """A transition that there is, and that a guard does not let through now."""
+
+
 def _tables() -> frozenset[tuple[str, str, str]]:
     return frozenset(
         (name, one.source, one.target)
@@ -131,9 +143,17 @@ def _tables() -> frozenset[tuple[str, str, str]]:
 
 @dataclass(frozen=True)
 class Rules:
-    """The size of the world, the legal transitions, and what a mutation leaves out."""
+    """The size of the world, the legal transitions, and what a mutation leaves out.
+
+    `needs` are what each task waits for, `streams` the workstreams, `belongs` which one each task
+    is in: the first, unless said. `accepted` and `stands` remember what the real rules said.
+    """
 
     needs: tuple[tuple[int, ...], ...] = ((),)
+    streams: tuple[Stream, ...] = (Stream(),)
+    belongs: tuple[int, ...] | None = None
+    noncritical: frozenset[int] = frozenset()
+    policy: Policy = field(default_factory=Policy)
     slots: int = 1
     max_retries: int = 1
     max_applies: int = 2
@@ -145,40 +165,76 @@ class Rules:
     legal: frozenset[tuple[str, str, str]] = field(default_factory=_tables)
     left_out: frozenset[str] = frozenset()
     used: set[tuple[str, str, str]] = field(default_factory=set, compare=False)
+    accepted: dict[Any, bool] = field(default_factory=dict, compare=False)
+    stands: dict[Any, Standing] = field(default_factory=dict, compare=False)
 
-    def go(self, machine: str, *path: str) -> str:
-        """Through these states, all in one transaction; the last one."""
+    def go(self, machine: str, *path: str, **row: int) -> str:
+        """Through these states, all in one transaction; the last one.
+
+        Args:
+            machine: whose.
+            path: the states, the present one first.
+            row: columns that a guard may look at.
+        """
         for source, target in pairwise(path):
+            asked = (machine, source, target, *row.values())
+            allowed = self.accepted.get(asked)
+            if allowed is None:
+                allowed = self.accepted[asked] = accepts(machine, source, target, row)
+            if not allowed:
+                raise Guarded(f"{machine}: {source} -> {target}")
             if (machine, source, target) not in self.legal:
                 raise Refused(f"{machine}: {source} -> {target}")
             self.used.add((machine, source, target))
         return path[-1]
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The workstream of each task."""
+        return self.belongs or (0,) * len(self.needs)
+
+    def standing(self, state: State) -> Standing:
+        """What follows from how everything stands, by the real rules."""
+        asked = (
+            state.run,
+            state.streams,
+            tuple([task.state for task in state.tasks]),
+            tuple([entry and entry.state for entry in state.entries]),
+            state.cancelling,
+        )
+        found = self.stands.get(asked)
+        if found is None:
+            found = self.stands[asked] = look_at(self, *asked)
+        return found
+
     def without(self, *left_out: str) -> "Rules":
         """The same world without a step or a guard."""
-        return replace(self, left_out=self.left_out | set(left_out), used=set())
+        return self._anew(left_out=self.left_out | set(left_out))
+
+    def _anew(self, **changes: Any) -> "Rules":
+        return replace(self, used=set(), accepted={}, stands={}, **changes)
 
     def illegal(self, machine: str, source: str, target: str) -> "Rules":
         """The same world without a transition that the machine has."""
         assert (machine, source, target) in self.legal
-        return replace(self, legal=self.legal - {(machine, source, target)}, used=set())
+        return self._anew(legal=self.legal - {(machine, source, target)})
 
     def start(self) -> State:
-        """The rows as a launch writes them."""
-        tasks = tuple(
-            Task(self.go("task", "pending", "blocked") if needs else "pending")
-            for needs in self.needs
-        )
+        """The rows as a launch makes them; it then settles them before it writes anything."""
         return State(
             run="pending",
-            ws="planned",
-            tasks=tasks,
-            entries=(None,) * len(tasks),
-            gates=((),) * self.slots,
+            streams=("planned",) * len(self.streams),
+            tasks=tuple(
+                Task("pending", stream=stream, max_retries=self.max_retries)
+                for stream in self.places
+            ),
+            entries=(None,) * len(self.needs),
+            gates=("",) * self.slots,
+            hindered=frozenset(),
             workers=("",) * self.slots,
             breaker=Breaker(),
-            branch=(),
-            recorded=frozenset(),
+            branches=((),) * len(self.streams),
+            recorded=(frozenset(),) * len(self.streams),
             cancelling=False,
             threads=(None,) * self.slots,
             look=None,
@@ -199,11 +255,11 @@ def unlucky(state: State, what: str) -> State | None:
     return state._replace(luck=state.luck._replace(**{what: left - 1}))
 
 
-def tip(state: State) -> Branch:
-    """Where the branch belongs by what is written down: commit upon commit."""
+def tip(state: State, stream: int) -> Branch:
+    """Where a branch belongs by what is written down: commit upon commit."""
     found: Branch = ()
     while True:
-        following = [one for one in state.recorded if one[:-1] == found]
+        following = [one for one in state.recorded[stream] if one[:-1] == found]
         if not following:
             return found
         found = min(following)
@@ -217,61 +273,8 @@ def candidate(task: int, entry: Entry) -> Commit:
 def fresh_token(state: State, task: int) -> int:
     """A token that nothing in the world still refers to; so the world stays finite."""
     used = {thread.token for thread in state.threads if thread and thread.task == task}
-    used |= {token for number, token, _ in state.branch if number == task}
-    used |= {token for one in state.recorded for number, token, _ in one if number == task}
+    written = {*state.branches, *(one for branch in state.recorded for one in branch)}
+    used |= {token for one in written for number, token, _ in one if number == task}
     entry = state.entries[task]
     used |= {0, entry.token if entry else 0}
     return next(token for token in range(1, 99) if token not in used)
-
-
-def tidied(state: State) -> State:
-    """Without what no longer matters: details of ended patches, workers and their gates."""
-    entries = tuple(
-        Entry(entry.state, 0, judged=entry.judged if entry.state in LANDED else "")
-        if entry and entry.state not in HALF_WAY
-        else entry
-        for entry in state.entries
-    )
-    workers, gates = list(state.workers), list(state.gates)
-    for slot, worker in enumerate(workers):
-        if worker in ("", "shutdown") and not state.threads[slot]:
-            workers[slot] = ""
-            if "RUNNING" not in gates[slot]:
-                gates[slot] = ()
-    return state._replace(entries=entries, workers=tuple(workers), gates=tuple(gates))
-
-
-def settled(state: State) -> bool:
-    """Whether everything is at its end or at rest, and nothing lives.
-
-    A committed patch rests; so do a breaker that waits for its next caller, and a gate that was
-    never run because another did not pass (`resources.gates` records those as BLOCKED).
-    """
-    return (
-        state.run in ENDED["run"]
-        and state.ws in ENDED["workstream"]
-        and all(task.state in ENDED["task"] for task in state.tasks)
-        and not any(entry and entry.state in HALF_WAY for entry in state.entries)
-        and not any("RUNNING" in gates or "PENDING" in gates for gates in state.gates)
-        and all(worker in ("", "shutdown") for worker in state.workers)
-        and state.breaker.state != "OPEN"
-        and state.breaker.probe is None
-        and not any(state.threads)
-        and state.look is None
-    )
-
-
-def successors(
-    rules: Rules, state: State, sources: Sequence[Callable[[Rules, State], Iterator[Step]]]
-) -> Iterator[tuple[str, bool, State]]:
-    """Every step that is possible: its name, whether the system does it by itself, and its end."""
-    for source in sources:
-        for step in source(rules, state):
-            if step.name in rules.left_out:
-                continue
-            try:
-                after = step.make()
-            except Refused:
-                continue
-            if after != state:
-                yield step.name, step.by_system, tidied(after)

@@ -3,7 +3,20 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from tests.property.model import HALF_WAY, Entry, Rules, State, Task, Thread, candidate, put
+from state.propagation.dependencies import unpassed
+from tests.property.model import (
+    HALF_WAY,
+    Entry,
+    Guarded,
+    Refused,
+    Rules,
+    State,
+    Task,
+    Thread,
+    candidate,
+    put,
+)
+from tests.property.real import Gate
 
 Steps = Iterator[tuple[str, Callable[[], State]]]
 
@@ -66,7 +79,7 @@ def settle_patch(rules: Rules, state: State, task: int, landed: bool) -> tuple[S
 def has_landed(state: State, task: int) -> bool:
     """What git answers."""
     entry = state.entries[task]
-    return entry is not None and candidate(task, entry) in state.branch
+    return entry is not None and any(candidate(task, entry) in one for one in state.branches)
 
 
 def leave(rules: Rules, row: Task, target: str, **columns: int) -> Task:
@@ -76,14 +89,24 @@ def leave(rules: Rules, row: Task, target: str, **columns: int) -> Task:
 
 def commit_patch(rules: Rules, state: State, task: int, entry: Entry) -> State:
     """verified -> committed, and the task with it: running -> validating -> completed."""
-    row = state.tasks[task]
-    done = leave(rules, row._replace(state=rules.go("task", row.state, "validating")), "completed")
+    done = complete(rules, state, task)
     committed = entry._replace(state=rules.go("patch_ledger", entry.state, "committed"))
     state = with_entry(state, task, committed)
+    stream = done.stream
+    recorded = state.recorded[stream] | {(*entry.base, candidate(task, entry))}
     return state._replace(
-        tasks=put(state.tasks, task, done._replace(commits=row.commits + 1)),
-        recorded=state.recorded | {(*entry.base, candidate(task, entry))},
+        tasks=put(state.tasks, task, done._replace(commits=done.commits + 1)),
+        recorded=put(state.recorded, stream, recorded),
     )
+
+
+def complete(rules: Rules, state: State, task: int) -> Task:
+    """running -> validating -> completed, if the exit gates of this attempt have passed (T4)."""
+    row, entry = state.tasks[task], state.entries[task]
+    own = entry is not None and entry.token == row.token
+    if entry and own and unpassed([Gate(entry.judged)]) and "exit gates" not in rules.left_out:
+        raise Refused(f"task {task}: its gates have not passed")
+    return leave(rules, row._replace(state=rules.go("task", row.state, "validating")), "completed")
 
 
 def give_up(
@@ -96,8 +119,18 @@ def give_up(
     row = state.tasks[task]
     if not counts:
         left = leave(rules, row, "retrying")
-    elif again and row.retries < rules.max_retries:
+    elif again and _may_retry(rules, row):
         left = leave(rules, row, "retrying", retries=row.retries + 1)
     else:
         left = leave(rules, row, "failed")
     return state._replace(tasks=put(state.tasks, task, left))
+
+
+def _may_retry(rules: Rules, row: Task) -> bool:
+    """Whether the store lets the task be tried again."""
+    counts = {"retry_count": row.retries, "max_retries": row.max_retries}
+    try:
+        rules.go("task", row.state, "retrying", **counts)
+    except Guarded:
+        return False
+    return True

@@ -24,6 +24,12 @@ def committed_only_when_gated(state: State) -> bool:
     )
 
 
+def landed_only_when_gated(state: State) -> bool:
+    return all(
+        entry.judged == "PASSED" for entry in state.entries if entry and entry.state in LANDED
+    )
+
+
 def completed_with_its_patch(state: State) -> bool:
     """A completed task has one committed patch, or the attempt that completed it made none."""
     return all(
@@ -42,10 +48,14 @@ def half_way_only_while_running(state: State) -> bool:
 
 def ended_with_everything_under_it(state: State) -> bool:
     if state.run not in ENDED["run"]:
-        return state.ws not in ENDED["workstream"] or _tasks_ended(state)
+        return all(
+            task.state in ENDED["task"]
+            for task in state.tasks
+            if state.streams[task.stream] in ENDED["workstream"]
+        )
     entries = [entry.state for entry in state.entries if entry]
     return (
-        state.ws in ENDED["workstream"]
+        all(one in ENDED["workstream"] for one in state.streams)
         and _tasks_ended(state)
         and not HALF_WAY.intersection(entries)
     )
@@ -55,15 +65,28 @@ def _tasks_ended(state: State) -> bool:
     return all(task.state in ENDED["task"] for task in state.tasks)
 
 
+def retried_no_more_than_allowed(state: State) -> bool:
+    return all(task.retries <= task.max_retries for task in state.tasks)
+
+
 def landed_is_what_is_written(state: State) -> bool:
     """What a validated workstream hands on is exactly what its ledger has committed."""
-    commits = {one[-1] for one in state.recorded}
-    return state.ws != "completed" or (state.branch == tip(state) and commits == {*state.branch})
+    return all(
+        state.branches[n] == tip(state, n)
+        and {one[-1] for one in state.recorded[n]} == {*state.branches[n]}
+        for n, stream in enumerate(state.streams)
+        if stream == "completed"
+    )
 
 
 def written_is_on_the_branch(state: State) -> bool:
     """Once all is done, the commits that are written down follow one another from the base."""
-    return state.ws != "validating" or all(one == tip(state)[: len(one)] for one in state.recorded)
+    return all(
+        one == tip(state, n)[: len(one)]
+        for n, stream in enumerate(state.streams)
+        if stream == "validating"
+        for one in state.recorded[n]
+    )
 
 
 ALWAYS = (
@@ -75,5 +98,6 @@ ALWAYS = (
     half_way_only_while_running,
     ended_with_everything_under_it,
     landed_is_what_is_written,
+    retried_no_more_than_allowed,
 )
 """In every state of every world."""

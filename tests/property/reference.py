@@ -34,6 +34,7 @@ class Row:
     columns: dict[str, Any] = field(default_factory=dict[str, Any])
     path: list[str] = field(default_factory=list[str])
     audited: int = 1
+    created: datetime = datetime.min
 
     @property
     def terminal(self) -> bool:
@@ -46,6 +47,7 @@ class Ask:
 
     target: str
     operator: bool = False
+    trigger: str | None = None
     expected_version: int | None = None
     token: str | None = None
     columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -57,12 +59,12 @@ class Reference:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.needs: dict[str, list[str]] = {}
-        self.entry_gates: dict[str, list[str]] = {}
+        self.gates: dict[tuple[str, str], list[str]] = {}
 
     def add(self, kind: str, key: str, now: datetime, **columns: Any) -> Row:
         """A new row in its machine's initial state."""
         initial = TABLES[kind]["initial"]
-        row = Row(kind, key, initial, now, columns=columns, path=["none", initial])
+        row = Row(kind, key, initial, now, columns=columns, path=["none", initial], created=now)
         self.rows[key] = row
         return row
 
@@ -100,9 +102,10 @@ class Reference:
         step = (row.state, ask.target)
         if step in {("pending", "queued"), ("blocked", "pending")} and not self._met(row):
             return False
-        if step == ("pending", "queued"):
-            gates = [self.rows[key] for key in self.entry_gates.get(row.key, ())]
-            return all(gate.state == "PASSED" for gate in gates)
+        role = {("pending", "queued"): "entry", ("running", "validating"): "exit"}.get(step)
+        if role:
+            gates = [self.rows[key] for key in self.gates.get((row.key, role), ())]
+            return all(self.newest(gate).state == "PASSED" for gate in gates)
         if step == ("retrying", "queued"):
             due = row.columns.get("next_attempt_at")
             return ask.operator or due is None or now >= due
@@ -121,7 +124,20 @@ class Reference:
         return True
 
     def _met(self, row: Row) -> bool:
-        return all(self.rows[key].state == "completed" for key in self.needs.get(row.key, ()))
+        needs = [self.rows[key] for key in self.needs.get(row.key, ())]
+        return all(self.newest(one).state == "completed" for one in needs)
+
+    def newest(self, row: Row) -> Row:
+        """The row that stands for what was done again (decisions T7, G2)."""
+        original = self._depths(row)[0]
+        family = [one for one in self.of(row.kind) if self._depths(one)[0] == original]
+        return max(family, key=lambda one: (self._depths(one)[1], one.created, one.key))
+
+    def _depths(self, row: Row) -> tuple[str, int]:
+        depth = 0
+        while before := row.columns.get("retry_of"):
+            row, depth = self.rows[before], depth + 1
+        return row.key, depth
 
     def _guard_patch_ledger(self, row: Row, ask: Ask, now: datetime) -> bool:
         has = {**row.columns, **ask.columns}

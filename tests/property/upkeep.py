@@ -6,6 +6,7 @@ Everything here is driven by rows alone, so whoever comes next goes on where a d
 from collections.abc import Iterator
 from functools import partial
 
+from state.propagation.facts import Step as Decided
 from tests.property.model import (
     ENDED,
     Look,
@@ -20,22 +21,29 @@ from tests.property.model import (
 )
 from tests.property.parts import give_up, has_landed, leave, settle_patch
 
-LOST = frozenset({"failed", "cancelled"})
+
+def launch(rules: Rules) -> State:
+    """The rows of a new run: what cannot begin is blocked or skipped before anybody sees them."""
+    state = rules.start()._replace(run="running")
+    while step := rules.standing(state).first:
+        state = _taken(rules, state, step)
+    return state._replace(run="pending")
 
 
 def dispatch(rules: Rules, state: State) -> Iterator[Step]:
-    """Open the workstream, queue tasks, make workers, claim; nothing once a cancel is asked for."""
-    if state.look or state.cancelling:
+    """Open workstreams, queue tasks, make workers, claim; nothing once a cancel is asked for."""
+    if state.look or state.cancelling or state.run in ENDED["run"]:
         return
     if state.run == "pending":
         yield _step("start run", lambda: state._replace(run=rules.go("run", "pending", "running")))
         return
-    if state.ws == "planned":
-        yield _step("open", lambda: _ws(rules, state, "ready"))
-    if state.ws not in ("ready", "executing") or _critical_loss(state):
-        return
+    standing = rules.standing(state)
+    for stream in standing.opening:
+        yield _step("open", partial(_stream, rules, state, stream, "ready"))
     for number, task in enumerate(state.tasks):
-        if task.state in ("pending", "retrying") and not _unmet(rules, state, number):
+        if state.streams[task.stream] not in ("ready", "executing"):
+            continue
+        if number in standing.queueing:
             yield _step("queue", partial(_task, rules, state, number, "queued"))
         if task.state == "queued":
             yield from _claims(rules, state, number)
@@ -55,7 +63,7 @@ def _claims(rules: Rules, state: State, number: int) -> Iterator[Step]:
             yield _step("claim", partial(_claim, rules, state, number, slot))
             return
     for slot, worker in enumerate(state.workers):
-        unused = state.threads[slot] is None and "RUNNING" not in state.gates[slot]
+        unused = state.threads[slot] is None and not state.gates[slot]
         if worker in ("", "shutdown") and unused:
             yield _step("make worker", partial(_spawn, rules, state, slot))
             return
@@ -71,56 +79,53 @@ def _claim(rules: Rules, state: State, number: int, slot: int) -> State:
         workers=put(state.workers, slot, rules.go("worker", "idle", "busy")),
         threads=put(state.threads, slot, Thread("claimed", number, token, probing=probing)),
         breaker=breaker._replace(probe=slot) if probing else breaker,
-        gates=put(state.gates, slot, ()),
     )
 
 
 def _spawn(rules: Rules, state: State, slot: int) -> State:
     idle = rules.go("worker", "initializing", "idle")
-    return state._replace(workers=put(state.workers, slot, idle), gates=put(state.gates, slot, ()))
+    return state._replace(workers=put(state.workers, slot, idle))
 
 
-# -- cascades (R2, R3, W2, W6, T3) -------------------------------------------------------------
+# -- cascades (R2, R3, T3, W2, W4, W5, W6) -------------------------------------------------------
 
 
 def cascade(rules: Rules, state: State) -> Iterator[Step]:
-    """What one entity's end means for the others: tasks, then the workstream, then the run."""
+    """The first step of what follows from how everything stands: then it is looked at anew."""
+    step = None if state.look else rules.standing(state).first
+    if step is None:
+        return
+    if (step.entity_type, step.target) == ("task", "cancelled"):
+        number = int(step.entity_id)
+        yield from _asking_git(rules, state, "cancel", number, number)
+    else:
+        yield _step(f"{step.entity_type} {step.target}", partial(_taken, rules, state, step))
+
+
+def _taken(rules: Rules, state: State, step: Decided) -> State:
+    """After a step of a cascade that needs nothing of git."""
+    path = [proposal.state for proposal in step.path]
+    if step.entity_type == "run":
+        return state._replace(run=rules.go("run", state.run, *path))
+    take = _task if step.entity_type == "task" else _stream
+    return take(rules, state, int(step.entity_id), *path)
+
+
+def validation(rules: Rules, state: State) -> Iterator[Step]:
+    """A workstream whose work is done is judged; what it hands on is its branch as written down."""
     if state.look:
         return
-    for number, task in enumerate(state.tasks):
-        if task.state == "blocked" and not _unmet(rules, state, number):
-            yield _step("unblock", partial(_task, rules, state, number, "pending"))
-        unreachable = any(state.tasks[need].state in LOST for need in rules.needs[number])
-        doomed = state.cancelling or _critical_loss(state) or unreachable
-        if doomed and task.state not in ENDED["task"]:
-            yield from _asking_git(rules, state, "cancel", number, number)
-    if all(task.state in ENDED["task"] for task in state.tasks):
-        yield from _workstream(rules, state)
-    if state.ws in ENDED["workstream"] and state.run not in ENDED["run"]:
-        yield _step("end run", partial(_end_run, rules, state))
-
-
-def _workstream(rules: Rules, state: State) -> Iterator[Step]:
-    done = all(task.state == "completed" for task in state.tasks)
-    if state.ws == "validating":
-        yield _step("validation fails", lambda: _ws(rules, state, "failed"))
-        if all(one == tip(state)[: len(one)] for one in state.recorded):
-            merged = state._replace(branch=tip(state))
-            yield _step("validation passes", lambda: _ws(rules, merged, "completed"))
-    elif state.cancelling and state.ws not in ENDED["workstream"]:
-        yield _step("cancel workstream", lambda: _ws(rules, state, "cancelled"))
-    elif state.ws == "ready":
-        end = "executing" if done else "cancelled"
-        yield _step("nothing ran", lambda: _ws(rules, state, end))
-    elif state.ws == "executing":
-        end = "validating" if done else "failed"
-        yield _step("derive workstream", lambda: _ws(rules, state, end))
-
-
-def _end_run(rules: Rules, state: State) -> State:
-    ended = "succeeded" if state.ws == "completed" else "failed"
-    target = "canceled" if state.cancelling else ended
-    return state._replace(run=rules.go("run", state.run, target))
+    for stream in rules.standing(state).judging:
+        yield _step("validate", partial(_stream, rules, state, stream, "validating"))
+    for stream, now in enumerate(state.streams):
+        if now != "validating":
+            continue
+        yield _step("validation fails", partial(_stream, rules, state, stream, "failed"))
+        right = tip(state, stream)
+        if all(one == right[: len(one)] for one in state.recorded[stream]):
+            merged = state._replace(branches=put(state.branches, stream, right))
+            make = partial(_stream, rules, merged, stream, "completed")
+            yield _step("validation passes", make)
 
 
 # -- transactions that ask git ------------------------------------------------------------------
@@ -190,7 +195,7 @@ def recovery(rules: Rules, state: State) -> Iterator[Step]:
             yield from _asking_git(rules, state, "fence", slot, held)
         if worker == "idle" and thread is None and state.run in ENDED["run"]:
             yield _step("close", partial(_worker, rules, state, slot, "shutdown"))
-        if "RUNNING" in state.gates[slot] and thread is None:
+        if state.gates[slot] and thread is None:
             yield _step("end gate", partial(_end_gate, rules, state, slot))
         if state.breaker.probe == slot and silent:
             freed = state.breaker._replace(probe=None)
@@ -201,7 +206,7 @@ def recovery(rules: Rules, state: State) -> Iterator[Step]:
 
 def _end_gate(rules: Rules, state: State, slot: int) -> State:
     killed = rules.go("test_gate", "RUNNING", "FAILED")
-    return state._replace(gates=put(state.gates, slot, (killed,)))
+    return state._replace(gates=put(state.gates, slot, killed))
 
 
 def _cool(rules: Rules, state: State) -> State:
@@ -213,12 +218,13 @@ def _cool(rules: Rules, state: State) -> State:
 
 
 def people(rules: Rules, state: State) -> Iterator[Step]:
-    """A cancel at any moment, a stranger on the branch, an idle worker's death, an operator."""
+    """A cancel at any moment, a stranger on the branch, an idle worker's death."""
     if state.run not in ENDED["run"] and not state.cancelling:
         yield Step("user cancels", False, lambda: state._replace(cancelling=True))
     struck = unlucky(state, "strangers")
-    if struck and struck.luck != state.luck and state.ws in ("ready", "executing"):
-        moved = struck._replace(branch=(*tip(state), (-1, 0, 0)))
+    if struck and struck.luck != state.luck and state.streams[0] in ("ready", "executing"):
+        elsewhere = (*tip(state, 0), (-1, 0, 0))
+        moved = struck._replace(branches=put(state.branches, 0, elsewhere))
         yield Step("stranger moves branch", False, lambda: moved)
     if state.look:
         return
@@ -226,6 +232,15 @@ def people(rules: Rules, state: State) -> Iterator[Step]:
     for slot, worker in enumerate(state.workers if struck else ()):
         if struck and worker == "idle" and state.threads[slot] is None:
             yield Step("heartbeat lost", False, partial(_worker, rules, struck, slot, "shutdown"))
+
+
+def operators(rules: Rules, state: State) -> Iterator[Step]:
+    """What is done by hand: a run declared ended, a patch dropped or rolled back after its run."""
+    if state.look:
+        return
+    struck = unlucky(state, "overrides")
+    if struck and state.run == "running":
+        yield Step("operator: failed", False, partial(_end_by_hand, rules, struck))
     for number, entry in enumerate(state.entries):
         if state.run not in ENDED["run"] or entry is None:
             continue
@@ -233,6 +248,10 @@ def people(rules: Rules, state: State) -> Iterator[Step]:
             if entry.state == source:
                 make = partial(_by_operator, rules, state, number, target)
                 yield Step(f"operator: {target}", False, make)
+
+
+def _end_by_hand(rules: Rules, state: State) -> State:
+    return state._replace(run=rules.go("run", state.run, "failed"))
 
 
 def _by_operator(rules: Rules, state: State, number: int, target: str) -> State:
@@ -249,21 +268,14 @@ def _step(name: str, make: object) -> Step:
     return Step(name, True, make)  # type: ignore[arg-type]
 
 
-def _unmet(rules: Rules, state: State, number: int) -> bool:
-    return any(state.tasks[need].state != "completed" for need in rules.needs[number])
+def _stream(rules: Rules, state: State, number: int, *path: str) -> State:
+    end = rules.go("workstream", state.streams[number], *path)
+    return state._replace(streams=put(state.streams, number, end))
 
 
-def _critical_loss(state: State) -> bool:
-    return any(task.state == "failed" for task in state.tasks)
-
-
-def _ws(rules: Rules, state: State, target: str) -> State:
-    return state._replace(ws=rules.go("workstream", state.ws, target))
-
-
-def _task(rules: Rules, state: State, number: int, target: str) -> State:
+def _task(rules: Rules, state: State, number: int, *path: str) -> State:
     row = state.tasks[number]
-    changed = row._replace(state=rules.go("task", row.state, target))
+    changed = row._replace(state=rules.go("task", row.state, *path))
     return state._replace(tasks=put(state.tasks, number, changed))
 
 

@@ -56,14 +56,15 @@ def test_a_sandbox_is_a_repository_of_its_own_on_the_wanted_commit(
 
 
 def test_a_reset_brings_back_the_exact_tree_whatever_was_done(
-    box: GitBox, sandbox: Sandbox
+    box: GitBox, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = sandbox.path
+    monkeypatch.chdir(root)  # a socket's address has room for about 100 characters
     write(root, {"a.txt": "changed\n", "new.txt": "x\n", "x.log": "x\n", "src/.git/config": "x\n"})
     (root / "b.txt").unlink()
     os.mkfifo(root / "src" / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(root / "sock"))
+        server.bind("sock")
     write(root, {"nested/.git/HEAD": "ref: refs/heads/main\n", "nested/f": "x\n"})
     (root / "empty" / "folders").mkdir(parents=True)
     (root / ".gitignore").write_text("*\n")

@@ -3,6 +3,7 @@
 Every test that asks for `world` or `store` runs on both backends.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,22 +13,6 @@ from state.clock_and_ids import ManualClock, SequentialIds
 from state.store import EVENT_FILE, StateStore
 from tests import postgres
 from tests.state.world import World
-
-LONG = (
-    "test_analytics",
-    "test_bad_luck_",
-    "test_enforcement_",
-    "test_query_plans",
-    "test_verification",
-)
-"""What the names of the files begin with whose tests take minutes together."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.name.startswith(LONG):
-            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture
@@ -45,8 +30,18 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that a store has made and nothing was written to."""
+    path = tmp_path_factory.mktemp("new") / "pipeline.db"
+    StateStore.open(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def world(url: str, tmp_path: Path, clock: ManualClock) -> Iterator[World]:
+def world(url: str, tmp_path: Path, clock: ManualClock, new_file: Path) -> Iterator[World]:
+    if url.startswith("sqlite"):
+        shutil.copy(new_file, tmp_path)  # making it anew takes as long as all else of a small test
     store = StateStore.open(url, clock=clock, ids=SequentialIds(), events=tmp_path / EVENT_FILE)
     with store:
         yield World(store, clock, tmp_path, url)

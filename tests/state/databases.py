@@ -1,12 +1,10 @@
 """Empty databases of both kinds, for tests of the schema itself."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from tests import postgres
@@ -20,18 +18,12 @@ def address(engine: sa.Engine) -> str:
 @contextmanager
 def empty_postgres() -> Iterator[sa.Engine]:
     """A new database on the tests' server, without any table."""
-    name = f"empty_{uuid.uuid4().hex}"
-    server = make_url(postgres.server().get_uri()).set(drivername="postgresql+psycopg")
-    admin = sa.create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
-    engine = sa.create_engine(server.set(database=name), poolclass=NullPool)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-        with admin.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    with postgres.database("template0") as url:
+        engine = sa.create_engine(url, poolclass=NullPool)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-from state import event_lock, events
+from state import event_lock, event_writer
 from state.store import StateStore
 
 WATCHED = frozenset({"write", "pwrite", "rename", "open", "fsync", "ftruncate", "replace"})
@@ -41,7 +41,7 @@ class Dying:
 
 def write(url: str, path: str, calls: int) -> None:
     """Open the store, write some events, close; dies on the way."""
-    events.os = event_lock.os = Dying(calls)  # type: ignore[attr-defined]
+    event_writer.os = event_lock.os = Dying(calls)  # type: ignore[attr-defined]
     with StateStore.open(url, events=path) as store:
         for _ in range(7):
             with store.batch() as tx:

@@ -1,12 +1,15 @@
 """What tests of several event files need: the files one after another, compared with the table."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from state.event_files import rotated_files
 from state.queries import transitions_since
 from state.store import StateStore
+from tests.state.world import World
 
 SMALL = "3000"
 """Bytes: about seven events."""
@@ -38,3 +41,21 @@ def assert_whole(store: StateStore, limit: int = int(SMALL)) -> None:
         assert (found[0], found[-1]) == (full.first, full.last)
         assert full.path.stat().st_size <= limit
     assert current.stat().st_size <= limit
+
+
+def write_together(world: World, batches: int) -> None:
+    """Six threads on three stores begin at once; each writes so many batches of two rows."""
+    stores = [world.open() for _ in range(3)]
+    start = threading.Barrier(6)
+
+    def write(store: StateStore) -> None:
+        start.wait()
+        for _ in range(batches):
+            with store.batch() as tx:
+                worker = tx.create("worker").worker_id
+                tx.transition("worker", worker, "idle")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, stores * 2))
+    for store in stores:
+        store.close()

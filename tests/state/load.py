@@ -61,7 +61,7 @@ class Load:
         """Wait until so many tasks are finished, so that the next trouble meets work."""
         deadline = time.monotonic() + PATIENCE_SEC
         while self.done < wanted:
-            assert self.tally.errors == []
+            assert self.tally.errors == [], self.tally.errors
             assert time.monotonic() < deadline, self.tally
             time.sleep(0.002)
 

@@ -62,7 +62,7 @@ def queries(store: StateStore) -> Iterator[Asked]:
             yield seen
     finally:
         sa.event.remove(store.database.engine, "before_cursor_execute", note)
-        seen[:] = [one for one in seen if one[0].startswith("SELECT")]
+        seen[:] = [one for one in seen if one[0].startswith(("SELECT", "WITH"))]
 
 
 def work_of(engine: sa.Engine, asked: Asked) -> Work:

@@ -1,14 +1,17 @@
 """The audit alone tells what the tables said at any moment."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state.analysis.past import state_at
+from state.audit import TransitionRecord
 from state.clock_and_ids import ManualClock, SequentialIds
 from state.errors import PatchlineError, StoreUsageError
 from state.machines import MACHINES
@@ -55,7 +58,7 @@ def step(world: World, entity_type: str, place: int, pick: int) -> None:
             return
 
 
-def plain(found: dict[tuple[str, str], tuple[str, int, str]]) -> Snapshot:
+def plain(found: Mapping[tuple[str, str], tuple[str, int, str]]) -> Snapshot:
     return {key: (state, version) for key, (state, version, _) in found.items()}
 
 
@@ -108,6 +111,50 @@ def test_by_position_the_past_is_exact_also_when_the_clock_steps_back(
             assert plain(state_at(store, position)) == snapshot
 
 
+def until(rows: Sequence[TransitionRecord], moment: str) -> int:
+    """The position that a time stands for, as the rows tell it."""
+    if rows[-1].transitioned_at <= moment:
+        return rows[-1].transition_id
+    latest, position = "", 0
+    for row in rows:
+        latest = max(latest, row.transitioned_at)
+        if latest > moment:
+            break
+        position = row.transition_id
+    return position
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_clock_that_stepped_back_twice_mixes_nothing(world: World) -> None:
+    store, pick, taken = world.store, Random(11), dict[int, Snapshot]()
+    taken[len(transitions_since(store))] = tables(store)
+    for turn in range(150):
+        world.clock.advance(-90 if turn in (50, 100) else pick.choice((0, 1, 2)))
+        step(world, pick.choice(list(MACHINES)), pick.randrange(4), pick.randrange(9))
+        rows = transitions_since(store)
+        taken[len(rows)] = tables(store)
+        # From the newest row's time on all has happened, though others bear a later time.
+        assert plain(state_at(store, rows[-1].transitioned_at)) == tables(store)
+    rows = transitions_since(store)
+    times = sorted({row.transitioned_at for row in rows})
+    assert len(times) < len(rows)
+    assert times[-1] > rows[-1].transitioned_at
+    for moment in times:
+        position = until(rows, moment)
+        assert plain(state_at(store, moment)) == taken.get(position, {}), moment
+        assert state_at(store, moment) == state_at(store, position)
+
+
+def test_a_change_that_the_clock_dates_back_has_happened_now(world: World) -> None:
+    task = world.make("task")
+    world.clock.advance(-7200)
+    worker = world.make("worker")
+    found = state_at(world.store, world.store.now())
+    assert found.keys() >= {("task", task), ("worker", worker), ("run", world.run_id)}
+    world.clock.advance(-1)
+    assert state_at(world.store, world.store.now()) == {}
+
+
 def test_on_each_backend_the_past_is_what_the_tables_said_then(world: World) -> None:
     pick, taken = Random(7), dict[str, Snapshot]()
     for _ in range(120):
@@ -140,6 +187,19 @@ def test_since_is_when_the_state_was_entered_whatever_happened_in_it(world: Worl
 def test_before_everything_there_was_nothing(world: World) -> None:
     assert state_at(world.store, "2020-01-01T00:00:00Z") == {}
     assert state_at(world.store, 0) == {}
+
+
+def test_a_position_beyond_all_numbers_is_everything_or_nothing(world: World) -> None:
+    everything = state_at(world.store, world.clock.now())
+    assert len(everything) == 2
+    assert state_at(world.store, 10**30) == state_at(world.store, 2**63) == everything
+    assert state_at(world.store, -(10**30)) == {}
+
+
+@pytest.mark.parametrize("moment", [True, 1.0, None, b"2026"])
+def test_what_is_neither_time_nor_position_is_refused(world: World, moment: Any) -> None:
+    with pytest.raises(StoreUsageError, match="neither a time nor"):
+        state_at(world.store, moment)
 
 
 def test_an_entity_without_its_type_is_refused(world: World) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
+from sqlalchemy import event
 
 from state.analysis.durations import time_in_state, time_in_states
 from state.analysis.failures import failure_patterns
@@ -33,11 +33,11 @@ def statements(store: StateStore) -> Iterator[list[tuple[str, Any]]]:
         if text.startswith("SELECT"):
             seen.append((text, values))
 
-    sa.event.listen(store.database.engine, "before_cursor_execute", note)
+    event.listen(store.database.engine, "before_cursor_execute", note)
     try:
         yield seen
     finally:
-        sa.event.remove(store.database.engine, "before_cursor_execute", note)
+        event.remove(store.database.engine, "before_cursor_execute", note)
 
 
 QUESTIONS: dict[str, Callable[[World], object]] = {

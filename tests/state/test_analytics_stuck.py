@@ -71,6 +71,8 @@ def test_past_its_limit_an_entity_is_stuck_and_at_it_not_yet(
     world: World, entity_type: str, state: str
 ) -> None:
     entity_id = enter(world, entity_type, state)
+    if state == "HALF_OPEN":
+        world.store.update(entity_type, entity_id, probe_token="probe")
     extra = 60.0 if state == "OPEN" else 0.0  # the breaker's cooldown comes first
     limit = DEADLINES[entity_type][state]
     world.clock.advance(limit + extra)
@@ -89,6 +91,26 @@ def test_what_rests_is_never_stuck(world: World, entity_type: str, state: str) -
     enter(world, entity_type, state)
     world.clock.advance(10 * 365 * 86400)
     assert [one for one in late(world) if one[2] == "state"] == []
+
+
+def test_a_gate_that_was_not_run_rests_once_what_it_was_to_judge_has_ended(world: World) -> None:
+    task, other, ws = world.make("task"), world.make("task"), world.make("workstream")
+    gates = [
+        world.make_in("test_gate", "BLOCKED", **whose)
+        for whose in ({"task_id": task}, {"workstream_id": ws}, {"task_id": other})
+    ]
+    world.store.transition("task", task, "cancelled")
+    world.store.transition("workstream", ws, "cancelled")
+    world.clock.advance(2 * 86400)
+    assert {one[0] for one in late(world)} == {other, gates[-1]}
+
+
+def test_a_half_open_breaker_rests_until_somebody_probes(world: World) -> None:
+    tool = enter(world, "circuit_breaker", "HALF_OPEN")
+    world.clock.advance(86400)
+    assert late(world) == []
+    world.store.update("circuit_breaker", tool, probe_token="probe")
+    assert [one[0] for one in late(world)] == [tool]
 
 
 def test_what_ended_is_never_stuck(world: World) -> None:

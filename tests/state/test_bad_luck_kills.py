@@ -1,39 +1,42 @@
 """Writers killed with -9 wherever they happen to be: what they were told is kept, and once."""
 
 import random
-import subprocess
-import sys
-from pathlib import Path
+import signal
+from contextlib import suppress
 
 import pytest
 
+from tests.forks import FORKS
 from tests.state.soundness import assert_sound, plain
 from tests.state.world import World
+from tests.state.writing_process import write
 
-ROOT = Path(__file__).parents[2]
 SEED = 20260102
 ROUNDS, WRITERS = 5, 2  # on each of two backends: twenty kills
-MOST_LINES = 40
+MOST_WORDS = 40
 
 
-def writer(world: World) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.state.writing_process", *world.address, world.ws_id],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+class Writer:
+    """A process that writes until it is killed."""
 
+    def __init__(self, world: World) -> None:
+        self._hears, theirs = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=write, args=(*world.address, world.ws_id, theirs))
+        self._process.start()
+        theirs.close()
 
-def killed_after(process: subprocess.Popen[str], lines: int) -> list[tuple[str, str]]:
-    """Let it write so many lines, kill it in whatever it is doing then; all that it has told."""
-    assert process.stdout is not None
-    with process:
-        told = [process.stdout.readline() for _ in range(lines)]
-        process.kill()
-        told += process.stdout.readlines()
-    whole = [line.split() for line in told if line.endswith("\n")]
-    return [(state, task) for state, task in whole]
+    def killed_after(self, words: int) -> list[tuple[str, str]]:
+        """Kill it in whatever it is doing after so many words; all that it has told."""
+        with self._hears:
+            told = [self._hears.recv() for _ in range(words)]
+            self._process.kill()
+            # It ends in mid-word (OSError) or between words.
+            with suppress(EOFError, OSError):
+                while True:
+                    told.append(self._hears.recv())
+        self._process.join()
+        assert self._process.exitcode == -signal.SIGKILL
+        return told
 
 
 @pytest.mark.timeout(60)
@@ -41,10 +44,10 @@ def test_killed_writers_leave_a_sound_database_and_a_whole_event_file(world: Wor
     chance = random.Random(SEED)
     told: list[tuple[str, str]] = []
     for _ in range(ROUNDS):
-        processes = [writer(world) for _ in range(WRITERS)]
+        writers = [Writer(world) for _ in range(WRITERS)]
         # One is killed while the other goes on; then the other.
-        for process in processes:
-            told += killed_after(process, chance.randint(1, MOST_LINES))
+        for writer in writers:
+            told += writer.killed_after(chance.randint(1, MOST_WORDS))
         with world.open() as store:
             rows = assert_sound(world.url, store.events.path)
     assert rows > ROUNDS * WRITERS

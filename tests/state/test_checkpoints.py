@@ -1,80 +1,24 @@
-"""Checkpoints hold on to every audit row under them; proofs convince without the database."""
+"""Checkpoints are made over every audit row, one after the other."""
 
 import hashlib
 import json
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import pytest
-import sqlalchemy as sa
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sqlalchemy.exc import DBAPIError
 
-from state.checkpoints import (
-    Checkpoint,
-    HistoryDamagedError,
-    chain_problem,
-    checkpoint,
-    checkpoints,
-    verify_checkpoints,
-)
-from state.clock_and_ids import SequentialIds
-from state.errors import EntityExistsError, EntityNotFoundError, StoreUsageError
+from state.checkpoint_verification import chain_problem, verify_checkpoints
+from state.checkpoints import Checkpoint, checkpoint, checkpoints, uncovered
+from state.errors import EntityExistsError, HistoryDamagedError, StoreUsageError
 from state.merkle import MerkleTree
-from state.proofs import NotCheckpointedError, Proof, prove, verify_proof
-from state.queries import list_entities, transitions_since
-from state.schema import state_transitions
-from state.store import StateStore
+from state.queries import transitions_since
 from state.transaction import Transaction
-from state.trigger_sql import drop_statements
+from tests.state.tampering import make_three, tamper
 from tests.state.world import World
-
-
-def tamper(world: World, *statements: str) -> None:
-    """Run SQL as somebody would who took the triggers away first; each must change a row."""
-    engine = sa.create_engine(world.url, poolclass=sa.NullPool)
-    try:
-        with engine.begin() as connection:
-            for statement in drop_statements(engine.dialect.name):
-                connection.exec_driver_sql(statement)
-            for statement in statements:
-                assert connection.exec_driver_sql(statement).rowcount != 0, statement
-    except DBAPIError as error:
-        # SQLite's columns take any value.
-        if not isinstance(error.orig, psycopg.DataError | psycopg.ProgrammingError):
-            raise
-        pytest.skip("PostgreSQL's types refuse this value")
-    finally:
-        engine.dispose()
-
-
-def make_three(world: World) -> list[Checkpoint]:
-    """Three checkpoints, over 2, 3 and 4 rows."""
-    made: list[Checkpoint | None] = []
-    for rows in (0, 3, 4):
-        for _ in range(rows):
-            world.make("task")
-        made.append(checkpoint(world.store))
-        world.clock.advance(60)
-    assert [one.entries for one in made if one] == [2, 3, 4]
-    return [one for one in made if one]
-
-
-def events(world: World) -> list[str]:
-    return [one.event_id for one in transitions_since(world.store)]
-
-
-def codes(world: World) -> list[tuple[str, int]]:
-    return [(one.code, one.checkpoint_id) for one in verify_checkpoints(world.store)]
-
-
-# Making
 
 
 def test_a_checkpoint_holds_the_root_over_the_rows_since_the_last_one(world: World) -> None:
@@ -223,91 +167,6 @@ def test_many_who_write_and_checkpoint_at_once_leave_every_row_under_one(world: 
     assert verify_checkpoints(world.store) == []
 
 
-# Verifying
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        f"UPDATE state_transitions SET hash = '{'ab' * 32}' WHERE transition_id = 4",
-        "UPDATE state_transitions SET hash = NULL WHERE transition_id = 4",
-        "UPDATE state_transitions SET hash = 'no hash' WHERE transition_id = 4",
-        "DELETE FROM state_transitions WHERE transition_id = 4",
-        "DELETE FROM state_transitions WHERE transition_id = 5",
-        "UPDATE state_transitions SET transition_id = 100 WHERE transition_id = 4",
-    ],
-)
-def test_rows_that_were_changed_or_taken_out_are_found(world: World, statement: str) -> None:
-    _, second, _ = make_three(world)
-    tamper(world, statement)
-    assert codes(world) == [("checkpoint_rows", 2)]
-    problem = verify_checkpoints(world.store)[0]
-    assert problem.since == second.created_at
-    assert "rows 3 to 5" in problem.message
-
-
-def test_rows_that_changed_places_are_found(world: World) -> None:
-    make_three(world)
-    tamper(
-        world,
-        "UPDATE state_transitions SET transition_id = 1000 WHERE transition_id = 4",
-        "UPDATE state_transitions SET transition_id = 4 WHERE transition_id = 5",
-        "UPDATE state_transitions SET transition_id = 5 WHERE transition_id = 1000",
-    )
-    assert codes(world) == [("checkpoint_rows", 2)]
-
-
-def test_a_row_that_was_put_in_where_no_number_was_used_is_found(world: World) -> None:
-    checkpoint(world.store)
-    skip_numbers = {
-        "sqlite": "UPDATE sqlite_sequence SET seq = 10 WHERE name = 'state_transitions'",
-        "postgresql": "SELECT setval('state_transitions_transition_id_seq', 10)",
-    }
-    tamper(world, skip_numbers[world.store.database.engine.dialect.name])
-    world.make("task")
-    second = checkpoint(world.store)
-    assert second is not None
-    assert (second.first_transition_id, second.entries) == (11, 1)
-    assert verify_checkpoints(world.store) == []
-    columns = ", ".join(f'"{name}"' for name in state_transitions.c.keys()[2:])
-    tamper(
-        world,
-        f"INSERT INTO state_transitions (transition_id, event_id, {columns}) "
-        f"SELECT 7, 'evt_x', {columns} FROM state_transitions WHERE transition_id = 2",
-    )
-    assert codes(world) == [("checkpoint_rows", 2)]
-    with pytest.raises(HistoryDamagedError, match="cannot be proved"):
-        prove(world.store, "evt_x")
-
-
-def test_a_tail_that_was_cut_off_is_found(world: World) -> None:
-    make_three(world)
-    tamper(world, "DELETE FROM state_transitions WHERE transition_id > 7")
-    assert codes(world) == [("checkpoint_rows", 3)]
-    assert "2 rows are there, 4 were" in verify_checkpoints(world.store)[0].message
-
-
-@pytest.mark.parametrize(
-    ("statement", "found"),
-    [
-        ("DELETE FROM audit_checkpoints WHERE checkpoint_id = 1", [2]),
-        ("DELETE FROM audit_checkpoints WHERE checkpoint_id = 2", [3]),
-        ("UPDATE audit_checkpoints SET entries = 4 WHERE checkpoint_id = 2", [2]),
-        ("UPDATE audit_checkpoints SET last_transition_id = 4 WHERE checkpoint_id = 2", [2]),
-        ("UPDATE audit_checkpoints SET last_transition_id = 'x' WHERE checkpoint_id = 2", [2]),
-        ("UPDATE audit_checkpoints SET created_at = x'00ff' WHERE checkpoint_id = 2", [2]),
-        ("UPDATE audit_checkpoints SET hash = 'x' WHERE checkpoint_id = 2", [2, 3]),
-    ],
-)
-def test_checkpoints_that_were_changed_or_taken_out_are_found(
-    world: World, statement: str, found: list[int]
-) -> None:
-    make_three(world)
-    tamper(world, statement)
-    chain = [number for code, number in codes(world) if code == "checkpoint_chain"]
-    assert chain == found
-
-
 def test_nothing_is_put_on_top_of_a_checkpoint_that_was_changed(world: World) -> None:
     make_three(world)
     tamper(world, "UPDATE audit_checkpoints SET last_transition_id = 'x' WHERE checkpoint_id = 3")
@@ -316,130 +175,50 @@ def test_nothing_is_put_on_top_of_a_checkpoint_that_was_changed(world: World) ->
         checkpoint(world.store)
 
 
-# Proving
-
-
-@settings(max_examples=15, deadline=None)
-@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_every_event_under_a_checkpoint_is_proved(
-    sizes: list[int], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    url = f"sqlite:///{tmp_path_factory.mktemp('proofs') / 'pipeline.db'}"
-    with StateStore.open(url, ids=SequentialIds()) as store:
-        for size in sizes:
-            with store.batch() as tx:
-                for _ in range(size):
-                    tx.create("worker")
-            assert checkpoint(store) is not None
-        kept = {one.checkpoint_id: one for one in checkpoints(store)}
-        for row in transitions_since(store):
-            proof = prove(store, row.event_id)
-            assert verify_proof(proof)
-            assert proof.checkpoint == kept[proof.checkpoint.checkpoint_id]
-            assert proof.hash == row.hash
-            assert json.loads(proof.event)["event_id"] == row.event_id
-
-
-def test_a_proof_travels_as_json(world: World) -> None:
-    make_three(world)
-    proof = prove(world.store, events(world)[3])
-    text = json.dumps(proof.as_document())
-    assert Proof.from_document(json.loads(text)) == proof
-    assert json.loads(text)["root"] == checkpoints(world.store)[1].root
-
-
-def bent(proof: Proof) -> Iterator[Proof]:
-    """The proof with one thing changed, in every way."""
-    yield replace(proof, event=proof.event.replace("task", "tusk", 1))
-    yield replace(proof, event=proof.event + "\ud800")
-    yield replace(proof, hash="00" * 32)
-    yield replace(proof, hash="no hexadecimal")
-    yield replace(proof, place=proof.place + 1)
-    yield replace(proof, place=-1)
-    yield replace(proof, path=proof.path[1:])
-    yield replace(proof, path=(*proof.path, "00" * 32))
-    yield replace(proof, path=("", *proof.path[1:]))
-    yield replace(proof, path=("?", *proof.path[1:]))
-    yield replace(proof, checkpoint=replace(proof.checkpoint, entries=2))
-    yield replace(proof, checkpoint=replace(proof.checkpoint, root="00" * 32))
-    yield replace(proof, checkpoint=replace(proof.checkpoint, hash="00" * 32))
-
-
-def test_a_proof_that_was_bent_does_not_hold(world: World) -> None:
-    make_three(world)
-    proof = prove(world.store, events(world)[3])
-    assert verify_proof(proof)
-    for place, one in enumerate(bent(proof)):
-        assert not verify_proof(one), place
-
-
-def test_another_events_text_does_not_go_with_a_proof(world: World) -> None:
-    make_three(world)
-    one, other = (prove(world.store, events(world)[place]) for place in (3, 4))
-    assert not verify_proof(replace(one, event=other.event))
-    assert not verify_proof(replace(one, event=other.event, hash=other.hash))
-
-
 @pytest.mark.parametrize(
     "change",
     [
-        {"place": "1"},
-        {"place": True},
-        {"event": None},
-        {"path": [1]},
-        {"path": {}},
-        {"root": "00" * 32},
-        {"checkpoint": []},
-        {"checkpoint": {}},
-        {"more": 1},
+        "reason = 'another'",
+        "metadata = '{\"a\": 1}'",
+        f"hash = '{'ab' * 32}'",
+        "hash = NULL",
+        "hash = 'no hash'",
+        "operator = CAST(x'63ff' AS TEXT)",
     ],
 )
-def test_what_is_no_proof_is_refused(world: World, change: dict[str, Any]) -> None:
-    make_three(world)
-    document = prove(world.store, events(world)[3]).as_document()
-    with pytest.raises(StoreUsageError, match="This is no"):
-        Proof.from_document({**document, **change})
-    for nothing in (None, [], "x", {}):
-        with pytest.raises(StoreUsageError, match="This is no proof"):
-            Proof.from_document(nothing)
-
-
-def test_an_event_that_is_not_there_is_a_clear_error(world: World) -> None:
-    checkpoint(world.store)
-    with pytest.raises(EntityNotFoundError, match="no event 'evt_nothing'"):
-        prove(world.store, "evt_nothing")
-
-
-def test_an_event_without_a_checkpoint_is_a_clear_error(world: World) -> None:
-    first = events(world)[0]
-    with pytest.raises(NotCheckpointedError, match="there is none yet"):
-        prove(world.store, first)
-    checkpoint(world.store)
+def test_no_checkpoint_is_made_over_a_row_that_was_changed(world: World, change: str) -> None:
     world.make("task")
-    newest = list_entities(world.store, "events", limit=1)[0]["event_id"]
-    with pytest.raises(NotCheckpointedError, match=r"ends at row 2.*patchline audit checkpoint"):
-        prove(world.store, newest)
-    assert verify_proof(prove(world.store, first))
+    tamper(world, f"UPDATE state_transitions SET {change} WHERE transition_id = 2")
+    with pytest.raises(HistoryDamagedError, match=r"audit row 2 was changed.*audit verify"):
+        checkpoint(world.store)
+    assert checkpoints(world.store) == []
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE state_transitions SET reason = 'another' WHERE transition_id = 4",
-        f"UPDATE state_transitions SET hash = '{'ab' * 32}' WHERE transition_id = 3",
-        "DELETE FROM state_transitions WHERE transition_id = 5",
-        "UPDATE state_transitions SET metadata = '{' WHERE transition_id = 4",
-        "UPDATE state_transitions SET metadata = '{\"x\":NaN}' WHERE transition_id = 4",
-        "UPDATE state_transitions SET entity_id = x'00ff' WHERE transition_id = 4",
-        "UPDATE state_transitions SET hash = NULL WHERE transition_id = 4",
-        "UPDATE audit_checkpoints SET root = 'x' WHERE checkpoint_id = 2",
-        "UPDATE audit_checkpoints SET first_transition_id = 5 WHERE checkpoint_id = 2",
-        "UPDATE audit_checkpoints SET first_transition_id = 99 WHERE checkpoint_id = 2",
-    ],
-)
-def test_a_history_that_was_changed_proves_nothing(world: World, statement: str) -> None:
-    make_three(world)
-    wanted = events(world)[3]
-    tamper(world, statement)
-    with pytest.raises(HistoryDamagedError, match="patchline audit verify"):
-        prove(world.store, wanted)
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_nobody_waits_for_a_transaction_that_somebody_forgot(world: World) -> None:
+    """What comes behind its rows is left to the next checkpoint."""
+    with ThreadPoolExecutor(1) as pool, world.open(clock=world.clock) as other:
+        with other.batch() as forgotten:
+            forgotten.create("worker")
+            world.make("task")
+            first = pool.submit(checkpoint, world.store).result(timeout=20)
+            assert first is not None
+            assert (first.entries, first.last_transition_id) == (2, 2)
+            assert uncovered(world.store) == 1
+            assert checkpoint(world.store) is None
+            world.make("task")
+        second = checkpoint(world.store)
+    assert second is not None
+    assert (second.first_transition_id, second.entries) == (3, 3)
+    assert uncovered(world.store) == 0
+    assert verify_checkpoints(world.store) == []
+
+
+def test_rows_that_no_checkpoint_covers_are_counted(world: World) -> None:
+    assert uncovered(world.store) == 2
+    checkpoint(world.store)
+    assert uncovered(world.store) == 0
+    world.make("task")
+    assert uncovered(world.store) == 1
+    tamper(world, "UPDATE audit_checkpoints SET entries = 7")
+    assert uncovered(world.store) == 3

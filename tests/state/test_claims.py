@@ -1,11 +1,9 @@
 """A task is held by one worker at a time, whoever asks and however many ask at once."""
 
 import json
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from itertools import chain
 
 import pytest
 
@@ -13,9 +11,8 @@ from state.claims import Claim
 from state.errors import EntityNotFoundError, StaleTokenError, TaskAlreadyAssignedError
 from state.queries import history
 from state.store import StateStore
+from tests.state.claiming_process import claimed_together
 from tests.state.world import World
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_claim_starts_the_task_and_busies_the_worker(world: World) -> None:
@@ -167,30 +164,8 @@ def winner_of(store: StateStore, task: str) -> str:
 def test_four_processes_on_one_file_claim_each_task_once(world: World) -> None:
     tasks = [world.make_in("task", "queued") for _ in range(24)]
     workers = [world.make_in("worker", "idle") for _ in range(4)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.state.claiming_process", *world.address, worker],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for worker in workers
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    # All are up and wait for the word, so that they really meet.
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    got: list[str] = []
-    for process in processes:
-        out, _ = process.communicate(timeout=60)
-        assert process.returncode == 0
-        got += json.loads(out)
-    assert sorted(got) == sorted(tasks)
+    got = claimed_together(world, workers)
+    assert sorted(chain.from_iterable(got.values())) == sorted(tasks)
 
     lines = [json.loads(line) for line in world.store.events.path.read_text().splitlines()]
     with world.store.reading() as connection:

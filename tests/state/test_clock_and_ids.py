@@ -1,6 +1,8 @@
 """Time and ids: text order is time order, and no id comes twice."""
 
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -18,8 +20,8 @@ from state.clock_and_ids import (
 )
 from state.errors import StoreUsageError
 
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 MOMENTS = st.datetimes(
-    min_value=datetime(1971, 1, 1),
     timezones=st.just(UTC),
 )
 
@@ -31,7 +33,13 @@ def test_a_timestamp_is_utc_with_microseconds() -> None:
         timestamp(datetime(2026, 1, 2))
 
 
-@pytest.mark.parametrize("text", ["soon", "2026-01-02T03:04:05", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("soon", "2026-01-02T03:04:05", ""),
+        *("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"),
+    ],
+)
 def test_what_is_no_time_with_a_zone_is_refused(text: str) -> None:
     with pytest.raises(StoreUsageError):
         parse_timestamp(text)
@@ -58,6 +66,57 @@ def test_ulids_grow_and_never_repeat_across_threads() -> None:
     assert all(part == sorted(part) for part in parts)
     assert len({one for part in parts for one in part}) == 4000
     assert all(len(one) == 28 and one.startswith("x_") for one in parts[0])
+
+
+def test_ulids_are_of_their_time_and_go_on_when_the_clock_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moment = 1_700_000_000_123
+    monkeypatch.setattr(time, "time_ns", lambda: moment * 1_000_000)
+    source = UlidSource()
+    first = source.new("")
+    assert [CROCKFORD.index(letter) for letter in first[:10]] == digits(moment, 10)
+    assert set(first) <= set(CROCKFORD)
+    moment -= 5000
+    more = [source.new("") for _ in range(3)]
+    assert [number(one) - number(first) for one in more] == [1, 2, 3]
+    moment += 5001
+    assert digits(moment, 10) == [CROCKFORD.index(letter) for letter in source.new("")[:10]]
+
+
+def test_ulids_of_a_millisecond_do_not_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 10**18)
+    monkeypatch.setattr(os, "urandom", lambda size: b"\xff" * size)
+    source = UlidSource()
+    ids = [source.new("") for _ in range(3)]
+    assert ids == sorted(set(ids))
+
+
+def test_a_fork_makes_other_ids() -> None:
+    source = UlidSource()
+    ours = source.new("")
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(write, source.new("").encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(read, 100).decode()
+    os.close(read)
+    os.close(write)
+    assert theirs[:22] != ours[:22]
+
+
+def number(ulid: str) -> int:
+    """A ULID as the number that it spells."""
+    value = 0
+    for letter in ulid:
+        value = value * 32 + CROCKFORD.index(letter)
+    return value
+
+
+def digits(value: int, count: int) -> list[int]:
+    """The last digits of a number to the base 32."""
+    return [value >> (5 * place) & 31 for place in reversed(range(count))]
 
 
 def test_test_doubles_do_as_they_are_told() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 
 from state.machines import MACHINES
 from state.propagation.facts import LedgerFacts, Proposal, TaskFacts, WorkstreamFacts
+from state.propagation.lineages import newest
 from state.propagation.outcome import derive_run
 from state.propagation.quarantine import Health, ledger_health
 from state.propagation.skipping import skipped_closure
-from state.propagation.tasks import newest, next_of_waiting_task
+from state.propagation.tasks import next_of_waiting_task
 from state.propagation.workstreams import (
     derive_workstream,
     next_of_waiting_workstream,
@@ -123,7 +125,7 @@ def test_a_quarantined_patch_counts_for_the_newest_of_its_tasks_lineage() -> Non
     assert ledger_health(facts, [entry, later])[0] == (entry, Health.SOUND)
 
 
-def stream(ws_id: str, state: str, *depends_on: str, **columns: bool) -> WorkstreamFacts:
+def stream(ws_id: str, state: str, *depends_on: str, **columns: Any) -> WorkstreamFacts:
     return WorkstreamFacts(ws_id, state, depends_on=depends_on, **columns)
 
 

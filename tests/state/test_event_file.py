@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from state.event_repair import repair
 from state.locks import file_lock
 from state.queries import transitions_since
 from state.store import StateStore
+from tests.state.event_series import write_together
 from tests.state.world import World
 
 
@@ -209,20 +209,7 @@ def test_a_writer_that_waits_for_its_turn_at_the_file_holds_no_transaction(world
 
 
 def test_many_stores_and_threads_write_one_file_in_order(world: World) -> None:
-    stores = [world.open() for _ in range(3)]
-    start = threading.Barrier(6)
-
-    def write(store: StateStore) -> None:
-        start.wait()
-        for _ in range(5):
-            with store.batch() as tx:
-                worker = tx.create("worker").worker_id
-                tx.transition("worker", worker, "idle")
-
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(write, stores * 2))
-    for store in stores:
-        store.close()
+    write_together(world, 5)
     assert len(table(world.store)) == 62
     assert events(world.store.events.path) == table(world.store)
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from state.errors import StoreUsageError
-from state.event_files import rotated_files
+from state.event_files import MAX_BYTES_VARIABLE, rotated_files
 from state.event_follow import EventFollower, follow
-from state.events import MAX_BYTES_VARIABLE
 from tests.state.event_series import SMALL, lines_of, series, table
 from tests.state.world import World
 

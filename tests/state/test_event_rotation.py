@@ -5,18 +5,16 @@ import random
 import signal
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from state.errors import StoreUsageError
-from state.event_files import rotated_files
+from state.event_files import MAX_BYTES, MAX_BYTES_VARIABLE, rotated_files
 from state.event_repair import repair
-from state.events import MAX_BYTES, MAX_BYTES_VARIABLE, EventFile
+from state.events import EventFile
 from state.store import StateStore
-from tests.state.event_series import SMALL, assert_whole, lines_of, series, table
+from tests.state.event_series import SMALL, assert_whole, lines_of, series, table, write_together
 from tests.state.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +154,17 @@ def test_a_new_database_does_not_inherit_full_files(world: World) -> None:
     assert len(list(world.folder.glob("*.jsonl.old"))) == 3
 
 
+def test_a_folder_with_the_name_of_a_full_file_is_none(world: World) -> None:
+    grow(world, 1)
+    folder = world.folder / "transitions-000000000900-000000000901.jsonl"
+    folder.mkdir()
+    with world.open() as store:
+        store.create("worker")
+        assert repair(store.events) == []
+        assert_whole(store)
+    assert folder.is_dir()
+
+
 def test_repair_mends_full_files_and_leaves_good_ones(world: World) -> None:
     grow(world, 4)
     path = world.store.events.path
@@ -181,20 +190,7 @@ def test_repair_drops_rows_that_stand_twice(world: World) -> None:
 
 
 def test_threads_and_stores_rotate_together(world: World) -> None:
-    stores = [world.open() for _ in range(3)]
-    start = threading.Barrier(6)
-
-    def write(store: StateStore) -> None:
-        start.wait()
-        for _ in range(8):
-            with store.batch() as tx:
-                worker = tx.create("worker").worker_id
-                tx.transition("worker", worker, "idle")
-
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(write, stores * 2))
-    for store in stores:
-        store.close()
+    write_together(world, 8)
     world.store.events.catch_up()
     assert len(table(world.store)) == 98
     assert_whole(world.store)

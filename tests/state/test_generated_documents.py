@@ -14,7 +14,7 @@ from state.handbook.effects import effects_of
 from state.handbook.pages import generated_pages
 from state.machines import MACHINES
 from state.schema import METADATA
-from state.trigger_sql import Sqlite
+from state.trigger_sql import Postgresql, Sqlite
 from state.triggers import watches
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -158,9 +158,12 @@ def test_the_page_has_every_table_column_rule_and_trigger() -> None:
         assert all(f"| `{rule.name}` |" in part for rule in named)
         assert part.count(" refers to [") == len(one.foreign_keys)
         assert one.name in page.split("erDiagram", 1)[1].split("```", 1)[0]
-    for watch in watches(Sqlite()):
-        part = chapter(page, watch.table)
-        assert all(f"| `{rule.code}` | {rule.message} |" in part for rule in watch.rules)
+    for spelling in (Sqlite(), Postgresql()):
+        for watch in watches(spelling):
+            part = chapter(page, watch.table)
+            assert all(f"| `{rule.code}` | {rule.message}" in part for rule in watch.rules)
+    assert page.count(" needs its audit row first |") == len(MACHINES)  # in both
+    assert page.count(" that it tells of only (PostgreSQL only) |") == len(MACHINES)
 
 
 def test_links_lead_to_headings() -> None:

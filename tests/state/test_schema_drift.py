@@ -61,6 +61,7 @@ def ran(*statements: str) -> Callable[[sa.Engine], None]:
     return change
 
 
+SEQUENCE = "state_transitions_transition_id_seq"
 Change = Callable[[sa.Engine], None]
 Case = tuple[Change, str, str, str]
 BOTH: list[Case] = [
@@ -139,6 +140,50 @@ POSTGRES: list[Case] = [
         "changed",
         "trigger",
         "runs.patchline_runs_on_update",
+    ),
+    (
+        ran("ALTER TABLE runs ENABLE TRIGGER patchline_runs_on_update"),
+        "changed",
+        "trigger",
+        "runs.patchline_runs_on_update",
+    ),
+    (
+        ran("ALTER FUNCTION patchline_runs_on_update() SET search_path = pg_temp, public"),
+        "changed",
+        "trigger",
+        "runs.patchline_runs_on_update",
+    ),
+    (
+        ran(
+            "CREATE FUNCTION evil() RETURNS trigger"
+            " LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+            "CREATE OR REPLACE TRIGGER patchline_runs_on_update BEFORE UPDATE ON runs"
+            " FOR EACH ROW EXECUTE FUNCTION evil()",
+            "ALTER TABLE runs ENABLE ALWAYS TRIGGER patchline_runs_on_update",
+        ),
+        "changed",
+        "trigger",
+        "runs.patchline_runs_on_update",
+    ),
+    (
+        ran("CREATE RULE mine AS ON UPDATE TO runs DO INSTEAD NOTHING"),
+        "extra",
+        "rule",
+        "runs.mine",
+    ),
+    (ran("ALTER TABLE runs ENABLE ROW LEVEL SECURITY"), "extra", "row security", "runs"),
+    (ran("ALTER TABLE runs FORCE ROW LEVEL SECURITY"), "extra", "row security", "runs"),
+    (
+        ran(f"ALTER SEQUENCE {SEQUENCE} CACHE 100"),
+        "changed",
+        "sequence",
+        f"state_transitions.{SEQUENCE}",
+    ),
+    (
+        ran(f"ALTER SEQUENCE {SEQUENCE} INCREMENT BY -1 MINVALUE -9"),
+        "changed",
+        "sequence",
+        f"state_transitions.{SEQUENCE}",
     ),
     (ran("ALTER TABLE runs DROP CONSTRAINT ck_runs_end"), "missing", "check", "runs.ck_runs_end"),
     (
@@ -220,10 +265,14 @@ def test_what_it_says_mends_it(empty: sa.Engine) -> None:
             "ALTER TABLE runs ADD CONSTRAINT mine CHECK (version > 0)",
             'ALTER TABLE test_gates DROP CONSTRAINT "ck_test_gates_PASSED_exit_code"',
             'ALTER TABLE test_gates ADD CONSTRAINT "ck_test_gates_PASSED_exit_code" CHECK (true)',
+            "CREATE RULE mine AS ON DELETE TO tasks DO INSTEAD NOTHING",
+            "ALTER TABLE tasks ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE tasks FORCE ROW LEVEL SECURITY",
+            f"ALTER SEQUENCE {SEQUENCE} INCREMENT BY 7 CACHE 100 CYCLE",
         ]
     ran(*broken)(empty)
     drifts = check(address(empty))
-    assert len(drifts) == (8 if empty.dialect.name == "postgresql" else 5)
+    assert len(drifts) == (11 if empty.dialect.name == "postgresql" else 5)
     for one in drifts:
         statements = one.mend.partition(": ")[2].split(";")
         ran(*(text for text in statements if text.strip()))(empty)

@@ -1,10 +1,5 @@
-"""Whatever is done to the history behind the store's back, verification finds where and since."""
+"""Whatever is done to audit rows behind the store's back, verification finds where and since."""
 
-import itertools
-import sqlite3
-import tracemalloc
-from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,89 +8,16 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.pool import NullPool
 
-from state import verification
-from state.audit import Contexts, TransitionRecord
-from state.canonical import canonical_json
-from state.chain import row_hash
 from state.clock_and_ids import ManualClock, SequentialIds
-from state.database import open_database
 from state.errors import PatchlineError
 from state.machines import MACHINES
-from state.queries import history
-from state.raw_history import COLUMNS
 from state.schema import state_transitions
-from state.settings import Settings
 from state.store import StateStore
-from state.trigger_sql import drop_statements
-from state.verification import History, Problem, verify_history
+from state.verification import verify_history
 from tests.state import world as worlds
+from tests.state.tampering import at, codes, finished_task, forged, only, place, tamper
 from tests.state.world import World
-
-Audit = list[TransitionRecord]
-
-
-def tamper(world: World, *statements: str | tuple[str, Mapping[str, Any]]) -> None:
-    """Run SQL as somebody would who took the triggers away first; each must change a row."""
-    engine = sa.create_engine(world.url, poolclass=NullPool)
-    with engine.begin() as connection:
-        for statement in drop_statements(engine.dialect.name):
-            connection.exec_driver_sql(statement)
-        for one in statements:
-            if isinstance(one, str):
-                done = connection.exec_driver_sql(one)
-            else:
-                done = connection.execute(sa.text(one[0]), one[1])
-            assert done.rowcount != 0, one
-    engine.dispose()
-
-
-def finished_task(world: World) -> tuple[str, Audit]:
-    """A task that went all the way, beside others; its id and its five audit rows."""
-    world.make_in("task", "queued")
-    task = world.make("task")
-    world.make_in("patch_ledger", "committed")
-    world.go("task", task, "queued", "running", "validating", "completed")
-    world.make("worker")
-    audit = history(world.store, "task", task)
-    assert [one.to_state for one in audit] == [
-        *("pending", "queued", "running", "validating", "completed")
-    ]
-    return task, audit
-
-
-def only(world: World) -> Problem:
-    found = verify_history(world.store)
-    assert found.count == len(found.problems) == 1, found.problems
-    return found.problems[0]
-
-
-def place(problem: Problem) -> tuple[Any, ...]:
-    return (problem.entity_type, problem.entity_id, problem.transition_id, problem.since)
-
-
-def at(row: TransitionRecord) -> tuple[Any, ...]:
-    """The place of a problem that begins with this row."""
-    return (row.entity_type, row.entity_id, row.transition_id, row.transitioned_at)
-
-
-def codes(found: History) -> list[tuple[str, int | None]]:
-    return [(one.code, one.transition_id) for one in found.problems]
-
-
-def forged(row: TransitionRecord, **changes: Any) -> tuple[str, dict[str, Any]]:
-    """An INSERT of an audit row like that one, with changes and the hash that goes with them."""
-    values = {name: getattr(row, name) for name in COLUMNS if name != "transition_id"}
-    values |= {"event_id": "evt_forged", **changes}
-    metadata = canonical_json(values["metadata"])
-    if "hash" not in changes:
-        values["hash"] = row_hash(values, metadata)
-    values["metadata"] = metadata
-    names = ", ".join(f'"{name}"' for name in values)
-    given_ones = ", ".join(f":{name}" for name in values)
-    return f"INSERT INTO state_transitions ({names}) VALUES ({given_ones})", values
-
 
 # Clean histories
 
@@ -302,160 +224,3 @@ def test_a_kind_of_entity_that_does_not_exist_is_found(world: World) -> None:
     tamper(world, forged(born, entity_type="ghost"))
     problem = only(world)
     assert (problem.code, problem.entity_type) == ("unknown_type", "ghost")
-
-
-# Entities
-
-
-def test_an_entity_whose_state_was_changed_is_found(world: World) -> None:
-    task = world.make("task")
-    row = world.go("task", task, "queued")
-    tamper(world, f"UPDATE tasks SET state = 'pending' WHERE task_id = '{task}'")
-    problem = only(world)
-    assert (problem.code, place(problem)) == ("entity_changed", at(row))
-    assert "is pending, version 2" in problem.message
-
-
-@pytest.mark.parametrize("change", ["version = 7", "audit_head = NULL", "audit_head = 'x'"])
-@pytest.mark.parametrize("name", MACHINES)
-def test_an_entity_that_is_not_what_its_last_row_says_is_found(
-    world: World, name: str, change: str
-) -> None:
-    machine = MACHINES[name]
-    entity = world.make(name)
-    tamper(world, f"UPDATE {machine.table} SET {change} WHERE {machine.key} = '{entity}'")
-    problem = only(world)
-    row = history(world.store, name, entity)[-1]
-    assert (problem.code, place(problem)) == ("entity_changed", at(row))
-
-
-def test_an_entity_that_was_taken_out_is_found(world: World) -> None:
-    worker = world.make_in("worker", "idle")
-    tamper(world, f"DELETE FROM workers WHERE worker_id = '{worker}'")
-    problem = only(world)
-    row = history(world.store, "worker", worker)[-1]
-    assert (problem.code, place(problem)) == ("entity_missing", at(row))
-
-
-def test_an_entity_without_history_is_found(world: World) -> None:
-    worker = world.make("worker")
-    made_at = world.store.get("worker", worker).created_at
-    tamper(world, f"DELETE FROM state_transitions WHERE entity_id = '{worker}'")
-    problem = only(world)
-    assert (problem.code, place(problem)) == ("audit_missing", ("worker", worker, None, made_at))
-
-
-# Many and strange
-
-
-def test_all_problems_are_counted_and_the_first_are_kept(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verification, "KEPT", 3)
-    finished_task(world)
-    tamper(world, "UPDATE state_transitions SET reason = 'x'", "UPDATE workers SET version = 9")
-    found = verify_history(world.store)
-    assert found.count == found.entries + 1
-    assert [one.code for one in found.problems] == ["row_changed"] * 3
-
-
-BYTES = "CAST(x'63ff00' AS TEXT)"  # no UTF-8
-
-
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_anything_in_any_column_is_found_and_never_an_error(world: World) -> None:
-    _, audit = finished_task(world)
-    number, values = audit[2].transition_id, (BYTES, "x'00ff'", "1.5", "'1'")
-    entries = verify_history(world.store).entries
-    tamper(world)
-    with closing(sqlite3.connect(world.folder / "pipeline.db")) as raw:
-        for name, value in itertools.product(COLUMNS[:-1], values):
-            where = f"WHERE transition_id = {number}"
-            (kept,) = raw.execute(f'SELECT "{name}" FROM state_transitions {where}').fetchone()
-            raw.execute(f'UPDATE state_transitions SET "{name}" = {value} {where}')
-            raw.commit()
-            found = verify_history(world.store)
-            assert number in [one.transition_id for one in found.problems], (name, value)
-            assert found.entries == entries
-            assert all(type(one.since) is type(one.message) is str for one in found.problems)
-            raw.execute(f'UPDATE state_transitions SET "{name}" = ? {where}', (kept,))
-            raw.commit()
-    assert verify_history(world.store).count == 0
-
-
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_anything_in_an_entity_is_never_an_error(world: World) -> None:
-    worker = world.make("worker")
-    tamper(world)
-    with closing(sqlite3.connect(world.folder / "pipeline.db")) as raw:
-        raw.execute("PRAGMA ignore_check_constraints = ON")
-        raw.execute(f"UPDATE workers SET audit_head = 'x' WHERE worker_id = '{worker}'")
-        for name in ("audit_head", "version", "state", "created_at", "worker_id"):
-            for value in ("x'00ff'", BYTES):
-                raw.execute(f"UPDATE workers SET {name} = {value}")
-                raw.commit()
-                codes = {one.code for one in verify_history(world.store).problems}
-                assert codes & {"entity_changed", "audit_missing"}, (name, value)
-    assert codes == {"audit_missing", "entity_missing"}
-
-
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_damaged_file_is_a_problem(world: World) -> None:
-    for _ in range(300):
-        world.make("worker")
-    (world.folder / "copy").mkdir()
-    path = world.folder / "copy" / "pipeline.db"
-    with (
-        closing(sqlite3.connect(world.folder / "pipeline.db")) as source,
-        closing(sqlite3.connect(path)) as target,
-    ):
-        source.backup(target)
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'state_transitions'"
-        (root,) = target.execute(query).fetchone()
-        (size,) = target.execute("PRAGMA page_size").fetchone()
-    with path.open("r+b") as file:
-        file.seek((root - 1) * size)
-        file.write(b"\xff" * size)
-    damaged = open_database(f"sqlite:///{path}")
-    how = Settings(world.clock, SequentialIds(), False, Contexts())
-    found = verify_history(StateStore(damaged, world.store.events, how))
-    damaged.close()
-    assert [one.code for one in found.problems] == ["unreadable"]
-    assert "malformed" in found.problems[0].message
-
-
-# Cost
-
-
-def _peak(store: StateStore) -> int:
-    tracemalloc.start()
-    try:
-        verify_history(store)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-def test_memory_does_not_grow_with_the_history(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("state.raw_history._PAGE", 50)
-    peaks: list[int] = []
-    for _ in range(2):
-        with world.store.batch() as tx:
-            for _ in range(1000):
-                tx.create("worker")
-        verify_history(world.store)  # what is compiled once does not count
-        peaks.append(_peak(world.store))
-    assert peaks[1] < 1.3 * peaks[0]
-
-
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_rows_are_read_in_order_without_sorting(world: World) -> None:
-    from state.raw_history import _query  # pyright: ignore[reportPrivateUsage]
-
-    with world.store.reading() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {_query({})}").all()
-    said = " ".join(str(line) for line in plan)
-    assert "ix_state_transitions_entity" in said
-    assert "TEMP B-TREE" not in said
