@@ -1,27 +1,29 @@
 """One attempt at a task: sandbox, tool, patch, apply, gates, commit.
 
-Steps 3 to 8 of design section 4. Every step records its intent or its result in the store before
-the next begins, and every write carries the attempt's fencing token, so that a process may die at
-any line: whoever comes next finds out where it was.
+Steps 3 to 8 of design section 4; the last three are `resources.patch_lander`. Every step records
+its intent or its result in the store before the next begins, and every write carries the attempt's
+fencing token, so that a process may die at any line: whoever comes next finds out where it was.
 """
 
 from pathlib import Path
 from typing import Any, NoReturn
 
-from resources.branches import WorkstreamBranches
+from resources.branches import WorkstreamBranch, WorkstreamBranches
 from resources.effects import diff_text, examine
 from resources.gates import Subject
-from resources.landing import (
-    Lost,
-    carrier_of,
-    land,
-    landing_turn,
-    message_with_trailers,
-    patch_candidate,
-)
+from resources.landing import Candidate, carrier_of, patch_candidate
 from resources.ledger import Artifact, Patch, PatchLedger
 from resources.merging import Conflict
 from resources.outcomes import AttemptFailed, AttemptStopped, Completed
+from resources.patch_lander import (
+    Committed,
+    Conflicted,
+    GatesFailed,
+    LandingOrder,
+    NeverStill,
+    PatchLander,
+    Stopped,
+)
 from resources.patch_policy import Reason, Scope, judge
 from resources.session import RunSession
 from resources.specs import OnNoChange, TaskSpec
@@ -30,7 +32,6 @@ from resources.workers import Claim
 from resources.worktrees import UnreadableError
 from state.lost_transactions import redone_when_lost
 
-MAX_APPLIES = 3
 INFLATED_BYTES = 8 * 1024 * 1024
 FEEDBACK_TAIL = 8000
 
@@ -42,6 +43,7 @@ class Attempt:
         self._session, self._store = session, session.store
         self._ledger = PatchLedger(session.store, session.run_id)
         self._branches = WorkstreamBranches(session.store, session.repository)
+        self._lander = PatchLander(session.store, session.repository, session.gates, session.run_id)
 
     # -- 3, 4: sandbox and tool --------------------------------------------------------------
 
@@ -154,87 +156,55 @@ class Attempt:
         paths: frozenset[str],
         workstream: Any,
     ) -> Completed:
-        repository, branch = self._session.repository, workstream.branch
+        repository = self._session.repository
         # Before the turn: whatever others need not wait for.
         carrier = carrier_of(repository, patch.base, patch.tree, patch.created_at)
-        with landing_turn(repository, branch):
-            head = self._branches.tip(workstream)  # git is asked by the compare-and-swap
-            for apply in range(1, MAX_APPLIES + 1):
-                if claim.stop.is_set():
-                    raise AttemptStopped
-                candidate = patch_candidate(
-                    repository, head, patch.base, patch.tree, carrier, paths
-                )
-                if isinstance(candidate, Conflict):
-                    self._conflict(patch, candidate, head)
-                audit_head = self._ledger.applied(patch, head, candidate.tree, apply)
-                gate_ids = self._judge(claim, spec, patch, candidate.tree, head)
-                date = self._session.now()
-                commit = repository.commit(
-                    candidate.tree,
-                    candidate.parents,
-                    self._message(spec, patch, gate_ids, audit_head),
-                    date,
-                )
-                self._ledger.verified(patch, commit, date)
-                lost = land(repository, branch, candidate, commit)
-                if isinstance(lost, Lost):
-                    head = self._branches.head(workstream)
-                    if head == candidate.head:  # it had been moved, and has been put back
-                        lost = land(repository, branch, candidate, commit)
-                if not isinstance(lost, Lost):
-                    self._ledger.committed(patch, commit)
-                    return Completed(commit)
-                patch = self._ledger.requeue(patch, f"{branch} moved to {lost.found}")
-        self._ledger.drop_queued(patch, "the branch moved at every apply")
-        raise AttemptFailed(f"{branch} moved during each of {MAX_APPLIES} applies")
 
-    def _conflict(self, patch: Patch, conflict: Conflict, head: str) -> NoReturn:
-        paths = ", ".join(conflict.paths)
-        self._ledger.conflict(patch, conflict.paths, head)
-        raise AttemptFailed(
-            f"conflict in {paths}",
-            feedback=f"Meanwhile others changed the same lines of {paths}. Work on the new state.",
+        def candidate_on(head: str) -> Candidate | Conflict:
+            return patch_candidate(repository, head, patch.base, patch.tree, carrier, paths)
+
+        order = LandingOrder(
+            patch=patch,
+            destination=WorkstreamBranch(self._branches, repository, workstream),
+            candidate_on=candidate_on,
+            gates=spec.gates,
+            subject=self._subject(claim, spec, patch),
+            title=spec.title,
+            task=spec.id,
+            finish=self._ledger.committed,
         )
+        match self._lander.land(order, claim.sandbox, claim.stop):
+            case Committed(commit):
+                return Completed(commit)
+            case Stopped():
+                raise AttemptStopped
+            case Conflicted(paths=conflicting):
+                names = ", ".join(conflicting)
+                raise AttemptFailed(
+                    f"conflict in {names}",
+                    feedback=f"Meanwhile others changed the same lines of {names}. "
+                    "Work on the new state.",
+                )
+            case GatesFailed(reason, feedback):
+                raise AttemptFailed(reason, feedback=feedback)
+            case NeverStill(reason):
+                raise AttemptFailed(reason)
 
-    def _judge(
-        self, claim: Claim, spec: TaskSpec, patch: Patch, tree: str, head: str
-    ) -> tuple[str, ...]:
-        subject = Subject(
-            tree=tree,
-            head=head,
+    def _subject(self, claim: Claim, spec: TaskSpec, patch: Patch) -> Subject:
+        """Whose gates they are; the lander says which tree."""
+        return Subject(
+            tree="",
+            head="",
             run_id=self._session.run_id,
             workstream_id=patch.workstream_id,
             role="exit",
             task_id=claim.task_id,
-            ledger_id=patch.ledger_id,
             label=spec.id,
             prompt=spec.prompt,
             scope=spec.scope,
             feedback=self._store.get("task", claim.task_id).feedback or "",
             attempt=claim.attempt,
         )
-        verdict = self._session.gates.judge(spec.gates, subject, claim.sandbox, claim.stop)
-        if verdict.passed:
-            return verdict.gate_ids
-        reason = "; ".join(verdict.failures) or "no gate judged it"
-        self._ledger.gates_failed(patch, reason)
-        if verdict.stopped:
-            raise AttemptStopped
-        raise AttemptFailed(reason, feedback=verdict.feedback)
-
-    def _message(
-        self, spec: TaskSpec, patch: Patch, gate_ids: tuple[str, ...], audit_head: str
-    ) -> str:
-        trailers = {
-            "Patchline-Run": self._session.run_id,
-            "Patchline-Task": spec.id,
-            "Patchline-Ledger": patch.ledger_id,
-            "Patchline-Patch-SHA256": patch.sha256,
-            "Patchline-Gates": ", ".join(gate_ids),
-            "Patchline-Audit": audit_head,
-        }
-        return message_with_trailers(spec.title, trailers)
 
 
 def _facts(claim: Claim, base: str, result: ToolResult) -> dict[str, Any]:

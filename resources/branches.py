@@ -7,6 +7,7 @@ committed is in the state, commit by commit, so the state and not the ref tells 
 import logging
 from typing import Any
 
+from resources.landing import Candidate, Lost, land
 from resources.repository import Repository
 from state.errors import PatchlineError
 from state.landed import ON_THE_BRANCH, landings
@@ -110,3 +111,32 @@ class WorkstreamBranches:
         if self._repository.move_branch(branch, tip, found):
             was = f"was moved to {found}" if found else "was deleted"
             log.warning("%s %s by somebody else; it is at %s again", branch, was, tip)
+
+
+class WorkstreamBranch:
+    """One workstream's branch as patches land on it (`resources.patch_lander.Destination`).
+
+    Args:
+        branches: of the run.
+        repository: where it is.
+        row: the workstream, which has been opened.
+    """
+
+    def __init__(self, branches: WorkstreamBranches, repository: Repository, row: Any) -> None:
+        self._branches, self._repository, self._row = branches, repository, row
+        self.branch: str = row.branch
+
+    def head(self) -> str:
+        """The newest commit by the state; git is asked by the compare-and-swap."""
+        return self._branches.tip(self._row)
+
+    def land(self, candidate: Candidate, commit: str) -> Lost | None:
+        """Compare and swap; once more where somebody had only moved the branch away."""
+        lost = land(self._repository, self.branch, candidate, commit)
+        if lost is not None and self.head_after(lost) == candidate.head:
+            return land(self._repository, self.branch, candidate, commit)
+        return lost
+
+    def head_after(self, lost: Lost) -> str:
+        """Where the branch is, after putting it right."""
+        return self._branches.head(self._row)

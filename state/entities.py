@@ -1,4 +1,4 @@
-"""What kinds of rows the store keeps: the eight machines, and three kinds without states."""
+"""What kinds of rows the store keeps: the eight machines, and kinds without states."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,6 +92,10 @@ KINDS: Mapping[str, Kind] = {
     "phase": _kind("phase", schema.phases, "phase_id", "", immutable=True),
     "patch": _kind("patch", schema.patches, "patch_id", "patch_", immutable=True),
     "task_attempt": _kind("task_attempt", schema.task_attempts, "attempt_id", "att_"),
+    "compensation_plan": _kind("compensation_plan", schema.compensation_plans, "plan_id", "comp_"),
+    "compensation_action": _kind(
+        "compensation_action", schema.compensation_actions, "action_id", "act_"
+    ),
 }
 
 

@@ -113,6 +113,13 @@ IDENTITY: Mapping[str, frozenset[str]] = {
     ),
     "circuit_breaker": frozenset[str](),
     "task_attempt": frozenset({"task_id", "number", "worker_id", "started_at"}),
+    "compensation_plan": frozenset(
+        {
+            *("run_id", "workstream_id", "ledger_id", "entries", "reason", "operator"),
+            *("on_failure", "document"),
+        }
+    ),
+    "compensation_action": frozenset({"plan_id", "position", "task_id", "action", "arguments"}),
 }
 """Columns that say what a row is: given when it is made and never changed (decisions C)."""
 
@@ -126,6 +133,7 @@ PROVED: Mapping[str, tuple[str, ...]] = {
         "quarantine_reason",
         "rollback_reason",
         "drop_reason",
+        "reverted_by",
     ),
     "test_gate": ("tree", "commit_sha", "exit_code", "timed_out"),
 }

@@ -209,6 +209,7 @@ patch_ledger_entries = machine_table(
     text("rolled_back_at"),
     text("dropped_at"),
     text("replaces", "patch_ledger_entries.ledger_id"),
+    text("reverted_by"),
     indexed=("task_id", "workstream_id", "run_id"),
     more=tuple(
         CheckConstraint(rule, name=f"ck_patch_ledger_entries_{name}")
@@ -338,4 +339,83 @@ audit_checkpoints = Table(
     text("created_at", null=False),
     document("metadata", dict),
     UniqueConstraint("hash", name="uq_audit_checkpoints_hash"),
+)
+
+landing_leases = Table(
+    "landing_leases",
+    METADATA,
+    text("lease_id", key=True),
+    text("repository", null=False),
+    text("branch", null=False),
+    Column("token", BIG, nullable=False),
+    text("holder"),
+    text("host"),
+    number("pid"),
+    text("pid_started_at"),
+    text("acquired_at"),
+    text("expires_at"),
+    text("created_at", null=False),
+    UniqueConstraint("repository", "branch", name="uq_landing_leases_branch"),
+    CheckConstraint("token >= 0", name="ck_landing_leases_token"),
+    CheckConstraint("(holder IS NULL) = (expires_at IS NULL)", name="ck_landing_leases_expires_at"),
+)
+
+compensation_plans = Table(
+    "compensation_plans",
+    METADATA,
+    text("plan_id", key=True),
+    text("run_id", "runs.run_id", null=False),
+    text("workstream_id", "workstreams.ws_id", null=False),
+    text("ledger_id", "patch_ledger_entries.ledger_id"),
+    document("entries", list),
+    text("reason", null=False),
+    text("operator"),
+    text("on_failure", null=False),
+    document("document", dict),
+    text("outcome"),
+    text("revert_ledger_id", "patch_ledger_entries.ledger_id"),
+    text("created_at", null=False),
+    text("completed_at"),
+    document("metadata", dict),
+    CheckConstraint(
+        "on_failure IN ('stop', 'continue', 'retry')", name="ck_compensation_plans_on_failure"
+    ),
+    CheckConstraint("outcome IN ('done', 'failed')", name="ck_compensation_plans_outcome"),
+    CheckConstraint(
+        "(outcome IS NULL) = (completed_at IS NULL)", name="ck_compensation_plans_completed_at"
+    ),
+)
+
+compensation_actions = Table(
+    "compensation_actions",
+    METADATA,
+    text("action_id", key=True),
+    text("plan_id", "compensation_plans.plan_id", null=False),
+    Column("position", BIG, nullable=False),
+    text("task_id", "tasks.task_id"),
+    text("action", null=False),
+    document("arguments", dict),
+    text("status", null=False),
+    number("attempts", 0),
+    number("exit_code"),
+    text("output"),
+    number("output_bytes"),
+    text("reason"),
+    text("created_at", null=False),
+    text("started_at"),
+    text("ended_at"),
+    document("metadata", dict),
+    UniqueConstraint("plan_id", "position", name="uq_compensation_actions_position"),
+    CheckConstraint(
+        "action IN ('git_revert', 'run_gates', 'command', 'notify')",
+        name="ck_compensation_actions_action",
+    ),
+    CheckConstraint(
+        "status IN ('pending', 'running', 'done', 'failed', 'skipped')",
+        name="ck_compensation_actions_status",
+    ),
+    CheckConstraint(
+        "(status IN ('done', 'failed', 'skipped')) = (ended_at IS NOT NULL)",
+        name="ck_compensation_actions_ended_at",
+    ),
 )

@@ -23,6 +23,8 @@ ALSO_UNIQUE: dict[str, tuple[str, ...]] = {
     AUDIT: ("event_id",),
     "audit_checkpoints": ("hash",),
     "task_attempts": ("task_id", "number"),
+    "landing_leases": ("repository", "branch"),
+    "compensation_actions": ("plan_id", "position"),
 }
 """What identifies a row besides its key: INSERT OR REPLACE would put it aside unseen."""
 

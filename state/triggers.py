@@ -19,6 +19,7 @@ from state.trigger_parts import (
     Rule,
     Spelling,
     Watch,
+    any_differs,
     fixed,
     has_parents,
     never,
@@ -29,6 +30,9 @@ from state.trigger_parts import (
 KEPT_TABLES = (
     *(kind.table.name for kind in KINDS.values() if kind.machine is not None),
     KINDS["task_attempt"].table.name,
+    "landing_leases",
+    "compensation_plans",
+    "compensation_actions",
     *APPEND_ONLY,
 )
 """Tables that no row ever leaves: all."""
@@ -40,6 +44,8 @@ def watches(spelling: Spelling) -> Iterator[Watch]:
         if kind.machine is not None:
             yield from of_machine(kind, kind.machine, spelling)
     yield from _of_attempts(spelling)
+    yield from _of_leases(spelling)
+    yield from _of_compensation(spelling)
     for name in APPEND_ONLY:
         table = METADATA.tables[name]
         if name in LINKS:
@@ -92,3 +98,42 @@ def _of_attempts(spelling: Spelling) -> Iterator[Watch]:
         ),
     )
     yield never(table, "DELETE")
+
+
+def _of_leases(spelling: Spelling) -> Iterator[Watch]:
+    """A token that was given out is never given out again: who holds an old one is known by it."""
+    table = METADATA.tables["landing_leases"]
+    yield new_row(table, spelling)
+    yield Watch(
+        f"{table.name}_on_update",
+        table.name,
+        "UPDATE",
+        (
+            Rule(
+                "fixed",
+                "a lease stays that of its branch",
+                any_differs([table.c[n] for n in ("lease_id", "repository", "branch")], spelling),
+            ),
+            Rule("token", "tokens only grow", "NEW.token < OLD.token"),
+        ),
+    )
+    yield never(table.name, "DELETE")
+
+
+def _of_compensation(spelling: Spelling) -> Iterator[Watch]:
+    """What was planned stays as it was; what has ended is history."""
+    for name, end in (("compensation_plan", "completed_at"), ("compensation_action", "ended_at")):
+        kind = KINDS[name]
+        table = kind.table
+        parents = has_parents(table, _references(table.name), spelling)
+        yield new_row(table, spelling, *parents)
+        yield Watch(
+            f"{table.name}_on_update",
+            table.name,
+            "UPDATE",
+            (
+                fixed(kind, spelling),
+                Rule("ended", f"this {name.replace('_', ' ')} has ended", f"OLD.{end} IS NOT NULL"),
+            ),
+        )
+        yield never(table.name, "DELETE")

@@ -13,7 +13,7 @@ from state.errors import StoreUnavailableError
 from state.schema import METADATA
 from state.trigger_sql import PREFIX, trigger_statements
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every revision in `state/migrations/versions`, oldest first."""
 
 HEAD = REVISIONS[-1]

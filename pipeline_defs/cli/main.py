@@ -4,7 +4,6 @@ Command modules are imported when their command is used, and heavy libraries ins
 that need them: `patchline validate` must not wait for Dagster. Source: design sections 5 and 6.
 """
 
-import importlib
 import os
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import Any
 
 import click
 
+from pipeline_defs.cli.lazy import LazyGroup
 from pipeline_defs.cli.output import print_json
 from state.errors import (
     EntityNotFoundError,
@@ -41,6 +41,9 @@ COMMANDS = {
     "resume": ("run:resume", "Go on with a run that was interrupted or whose process died."),
     "status": ("read:status", "Say how the newest run stands, or a named one."),
     "list": ("read:list_", "List runs, tasks, patches, gates, events and more."),
+    "patch": ("patch:patch", "Check, show, replace or drop a patch."),
+    "rollback": ("rollback:rollback", "Take back a patch that has landed, and what it led to."),
+    "verify": ("verify:verify", "Prove a commit: its patch, tree, gates and place in the audit."),
     "plan": ("plans:plan", "Register plans for the Dagster UI; list those registered."),
     "dev": ("dev:dev", "Open the Dagster UI and its daemon on this home."),
     "audit": ("audit:audit", "Verify the history, make checkpoints of it, prove events of it."),
@@ -51,28 +54,9 @@ COMMANDS = {
 """Every command: where it is, and its line in `patchline --help`, in the order of a day's work."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in their order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None when there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        return getattr(importlib.import_module(f"pipeline_defs.cli.{module}"), name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
 @click.group(
     cls=LazyGroup,
+    commands_at=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 good; 1 the run or check failed; 2 bad input or usage; 3 the environment "
     "is not fit; 130 interrupted. The state lies in $PATCHLINE_HOME, by default ./.state.",

@@ -132,6 +132,7 @@ MACHINE_COLUMNS: Mapping[str, Mapping[str, str]] = {
         "rolled_back_at": "when it was rolled back",
         "dropped_at": "when it was dropped",
         "replaces": "the entry that this one stands for now",
+        "reverted_by": "the entry whose commit took this one back",
     },
     "test_gates": {
         "gate_id": "`gate_` and a ULID; a commit names it in its trailer `Patchline-Gates`",

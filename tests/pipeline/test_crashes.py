@@ -21,9 +21,9 @@ from tests.pipeline.lab import Lab, Ran, make_repository, processes_of, stream, 
 ROOT = Path(__file__).parents[2]
 FAULTS = {
     "the patch was accepted": ("resources.ledger", "PatchLedger.record", "after"),
-    "the gates have passed": ("resources.attempt", "PatchLedger.verified", "before"),
-    "the commit is about to land": ("resources.attempt", "land", "before"),
-    "the commit has landed and nobody wrote it down": ("resources.attempt", "land", "after"),
+    "the gates have passed": ("resources.ledger", "PatchLedger.verified", "before"),
+    "the commit is about to land": ("resources.branches", "land", "before"),
+    "the commit has landed and nobody wrote it down": ("resources.branches", "land", "after"),
     "the task has just been completed": ("resources.ledger", "PatchLedger.committed", "after"),
     "the target is about to move": ("resources.workstream_path", "land_on_target", "before"),
     "the target has moved and its checkout has not": (
