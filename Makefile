@@ -14,7 +14,7 @@ export PYTHONUTF8 := 1
 UV := .tools/uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup run test lint types contracts docs dev example-real bench bench-ssot clean
+.PHONY: help setup run test test-long lint types contracts docs dev example-real bench bench-ssot bench-landing clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ run: setup ## Run the example plan on the embedded defaults
 
 test: setup ## Run the tests
 	$(RUN) pytest -n auto
+
+test-long: setup ## Run the tests, with the long versions of those that have one
+	PATCHLINE_LONG_TESTS=1 $(RUN) pytest -n auto
 
 lint: setup ## Formatting and lint rules
 	$(RUN) ruff format --check .
@@ -60,6 +63,10 @@ bench: setup ## Measure what a task costs (minutes)
 bench-ssot: | $(UV) ## Measure the store against raw SQL and its peers (an hour)
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.tools/bench $(UV) sync --frozen --quiet --group bench
 	.tools/bench/bin/python benchmarks/ssot/run.py
+
+bench-landing: | $(UV) ## Measure how fast patches land, against git and mergetrain (hours)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.tools/bench $(UV) sync --frozen --quiet --group bench
+	.tools/bench/bin/python benchmarks/landing/run.py
 
 clean: ## Remove everything that was installed or made here
 	rm -rf .tools .venv .state .pytest_cache .ruff_cache .hypothesis

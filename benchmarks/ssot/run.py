@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE.parents[1]))  # the product is not installed where t
 
 import places  # noqa: E402
 import subjects  # noqa: E402
-from judging import judge  # noqa: E402
+from judging import Verdict, judge  # noqa: E402
 from places import Postgresql, Sqlite  # noqa: E402
 from subjects import Bench, Cell, Measure, Sizes  # noqa: E402
 
@@ -175,6 +175,14 @@ def sizes(options: argparse.Namespace) -> Sizes:
     )
 
 
+def keep(record: dict[str, Any], name: str) -> None:
+    """Write what has been measured so far to `results/` and README.md."""
+    results = HERE / "results"
+    results.mkdir(exist_ok=True)
+    (results / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_readme(table(record))
+
+
 def main() -> int:
     """Measure, record, and judge: 0 when every required ratio that was measured is reached."""
     options = arguments()
@@ -186,17 +194,16 @@ def main() -> int:
         "measured_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "sizes": vars(wanted),
         "environment": environment(places_used[1]),
-        "repetitions": [repetition(bench, options.subjects) for _ in range(turns)],
+        "repetitions": [],
     }
-    verdicts = judge(record["repetitions"])
-    record["verdicts"] = [vars(one) | {"met": one.met} for one in verdicts]
+    verdicts: list[Verdict] = []
+    for _ in range(turns):
+        record["repetitions"].append(repetition(bench, options.subjects))
+        verdicts = judge(record["repetitions"])
+        record["verdicts"] = [vars(one) | {"met": one.met} for one in verdicts]
+        if not (options.no_record or options.quick):  # each turn takes long, and may be the last
+            keep(record, f"{now:%Y%m%dT%H%M%SZ}")
     print(table(record))
-    if not (options.no_record or options.quick):
-        results = HERE / "results"
-        results.mkdir(exist_ok=True)
-        file = results / f"{now:%Y%m%dT%H%M%SZ}.json"
-        file.write_text(json.dumps(record, indent=2) + "\n")
-        write_readme(table(record))
     missed = [one for one in verdicts if not one.met]
     for one in missed:
         print(f"missed: {one.what}: {one.measured:.2f} < {one.required:g}", file=sys.stderr)
