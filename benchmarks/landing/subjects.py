@@ -106,20 +106,29 @@ def mergetrain(processing: str) -> Subject:
         make_repository(repo, case)
         _configure(repo, remote, case, processing)
         for number, (_, text) in enumerate(patches(case)):
-            git(repo, "checkout", "-q", "-b", f"agent/p{number}", "main")
-            git(repo, "apply", "--index", "-", stdin=text)
-            git(repo, "commit", "-q", "-m", f"patch {number}")
-        git(repo, "checkout", "-q", "main")
-        for number in range(case.patches):  # what agents do by themselves, one process each
-            _mergetrain(repo, "enqueue", "--task", f"p{number}", "--branch", f"agent/p{number}")
+            _submit(repo, folder / "agents" / f"p{number}", f"agent/p{number}", text)
         started = time.perf_counter()
         while _waiting(repo, remote, case):
-            _mergetrain(repo, "deploy")
+            _mergetrain(repo, "daemon", "--once")
         seconds = time.perf_counter() - started
         check_landed(remote, case)
         return seconds
 
     return measure
+
+
+def _submit(repo: Path, worktree: Path, branch: str, text: bytes) -> None:
+    """What an agent does by itself: a commit in a worktree of its own, which is queued.
+
+    Once it has committed, its files are of no use to anybody: a sparse checkout of nothing.
+    """
+    git(repo, "branch", branch, "main")
+    git(repo, "worktree", "add", "-q", "--no-checkout", str(worktree), branch)
+    git(worktree, "read-tree", "HEAD")
+    git(worktree, "apply", "--cached", "-", stdin=text)
+    git(worktree, "commit", "-q", "-m", branch)
+    git(worktree, "sparse-checkout", "set", "--no-cone", "/nothing")
+    _mergetrain(repo, "enqueue", "--task", branch, "--branch", branch, "--auto")
 
 
 def _configure(repo: Path, remote: Path, case: Case, processing: str) -> None:
