@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from resources.branches import WorkstreamBranch, WorkstreamBranches
-from resources.effects import diff_text, examine
+from resources.conflicts import in_words
+from resources.effects import MAX_INFLATED_BYTES, examine
 from resources.gates import Subject
 from resources.landing import Candidate, carrier_of, patch_candidate
 from resources.ledger import Artifact, Patch, PatchLedger
@@ -25,14 +26,14 @@ from resources.patch_lander import (
     Stopped,
 )
 from resources.patch_policy import Reason, Scope, judge
+from resources.patch_tool import run_patch_tool
 from resources.session import RunSession
-from resources.specs import OnNoChange, TaskSpec
+from resources.specs import OnNoChange, TaskSpec, ToolKind
 from resources.tools import ToolResult, ToolRun, run_tool
 from resources.workers import Claim
 from resources.worktrees import UnreadableError
 from state.lost_transactions import redone_when_lost
 
-INFLATED_BYTES = 8 * 1024 * 1024
 FEEDBACK_TAIL = 8000
 
 
@@ -43,7 +44,9 @@ class Attempt:
         self._session, self._store = session, session.store
         self._ledger = PatchLedger(session.store, session.run_id)
         self._branches = WorkstreamBranches(session.store, session.repository)
-        self._lander = PatchLander(session.store, session.repository, session.gates, session.run_id)
+        self._lander = PatchLander(
+            session.store, session.repository, session.gates, session.run_id, session.turns
+        )
 
     # -- 3, 4: sandbox and tool --------------------------------------------------------------
 
@@ -60,8 +63,11 @@ class Attempt:
         workstream = self._store.get("workstream", task.workstream_id)
         base = self._branches.tip(workstream)
         sandbox.reset(base, base)
-        result = self._run_tool(claim, spec, base, task.feedback or "")
-        captured = self._capture(claim, spec, base, task.workstream_id, result)
+        if spec.tool.kind is ToolKind.PATCH:
+            captured, result = self._read_patch(claim, spec, base, task.workstream_id)
+        else:
+            result = self._run_tool(claim, spec, base, task.feedback or "")
+            captured = self._capture(claim, spec, base, task.workstream_id, result)
         if captured is None:
             return self._unchanged(claim, spec, result)
         patch, paths = captured
@@ -90,16 +96,20 @@ class Attempt:
         if result.outcome == "stopped":
             raise AttemptStopped
         if result.outcome != "succeeded":
-            self._store.update("task_attempt", claim.token, **_facts(claim, base, result))
-            tail = result.output[-FEEDBACK_TAIL:]
-            raise AttemptFailed(
-                f"tool {spec.tool_id}: {result.reason}",
-                feedback=f"Tool {spec.tool_id} failed: {result.reason}\n{tail}",
-                retryable=result.retryable,
-                exit_code=result.exit_code,
-                timed_out=result.timed_out,
-            )
+            self._give_up(claim, spec, base, result)
         return result
+
+    def _give_up(self, claim: Claim, spec: TaskSpec, base: str, result: ToolResult) -> NoReturn:
+        """The tool has failed: keep what is known of it, and end the attempt."""
+        self._store.update("task_attempt", claim.token, **_facts(claim, base, result))
+        tail = result.output[-FEEDBACK_TAIL:]
+        raise AttemptFailed(
+            f"tool {spec.tool_id}: {result.reason}",
+            feedback=f"Tool {spec.tool_id} failed: {result.reason}\n{tail}",
+            retryable=result.retryable,
+            exit_code=result.exit_code,
+            timed_out=result.timed_out,
+        )
 
     @redone_when_lost
     def _unchanged(self, claim: Claim, spec: TaskSpec, result: ToolResult) -> Completed:
@@ -117,6 +127,36 @@ class Attempt:
 
     # -- 5: patch ----------------------------------------------------------------------------
 
+    def _read_patch(
+        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str
+    ) -> tuple[tuple[Patch, frozenset[str]] | None, ToolResult]:
+        """As `_run_tool` and `_capture`, for a tool whose patch lies in a file."""
+        read = run_patch_tool(
+            *(self._session.repository, base, spec, self._session.spec.policy),
+            plan_dir=Path(self._session.spec.plan_dir),
+            attempt=claim.attempt,
+            objects=claim.sandbox.new_objects,
+        )
+        if isinstance(read, ToolResult):
+            self._give_up(claim, spec, base, read)
+        checked, facts = read.checked, _facts(claim, base, read.result)
+        owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
+        empty = [reason.code for reason in checked.reasons] == ["empty"]
+        if empty and spec.on_no_change is OnNoChange.COMPLETE:
+            self._store.update("task_attempt", claim.token, **facts)
+            return None, read.result
+        if (change := checked.change) is None or checked.tree is None:
+            self._store.update("task_attempt", claim.token, **facts)
+            self._quarantine_unread(owner, *checked.reasons)
+        artifact = Artifact(
+            *(base, checked.tree, change.diff, change.effects, change.size, spec.tool_id)
+        )
+        patch = self._ledger.record(artifact, checked.reasons, facts, **owner)
+        if checked.reasons:
+            feedback = _refusal_feedback(checked.reasons)
+            raise AttemptFailed(_refusal(checked.reasons), feedback=feedback)
+        return (patch, change.paths), read.result
+
     def _capture(
         self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str, result: ToolResult
     ) -> tuple[Patch, frozenset[str]] | None:
@@ -124,27 +164,24 @@ class Attempt:
         policy, facts = self._session.spec.policy, _facts(claim, base, result)
         owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
         try:
-            tree = claim.sandbox.capture(INFLATED_BYTES, policy.max_files)
+            tree = claim.sandbox.capture(MAX_INFLATED_BYTES, policy.max_files)
         except UnreadableError as error:
             self._store.update("task_attempt", claim.token, **facts)
-            self._quarantine_unread(owner, Reason(error.code, str(error)))
-        judged = claim.sandbox.judged
-        effects, size = examine(judged, base, tree)
-        if not effects:
+            self._quarantine_unread(owner, error.reason)
+        change = examine(claim.sandbox.judged, base, tree)
+        if not change.effects:
             self._store.update("task_attempt", claim.token, **facts)
             return None
-        diff = diff_text(judged, base, tree)
-        reasons = judge(effects, size, diff, Scope(spec.scope, spec.create), policy)
-        patch = self._ledger.record(
-            Artifact(base, tree, diff, effects, size, spec.tool_id), reasons, facts, **owner
-        )
+        reasons = judge(change, Scope(spec.scope, spec.create), policy)
+        artifact = Artifact(base, tree, change.diff, change.effects, change.size, spec.tool_id)
+        patch = self._ledger.record(artifact, reasons, facts, **owner)
         if reasons:
             raise AttemptFailed(_refusal(reasons), feedback=_refusal_feedback(reasons))
-        return patch, frozenset(p for e in effects for p in (e.path, e.old_path) if p)
+        return patch, change.paths
 
-    def _quarantine_unread(self, owner: dict[str, str], reason: Reason) -> NoReturn:
-        self._ledger.refuse_unread(reason, **owner)
-        raise AttemptFailed(_refusal((reason,)), feedback=_refusal_feedback((reason,)))
+    def _quarantine_unread(self, owner: dict[str, str], *reasons: Reason) -> NoReturn:
+        self._ledger.refuse_unread(reasons, **owner)
+        raise AttemptFailed(_refusal(reasons), feedback=_refusal_feedback(reasons))
 
     # -- 6, 7, 8: apply, gates, commit ---------------------------------------------------------
 
@@ -178,12 +215,11 @@ class Attempt:
                 return Completed(commit)
             case Stopped():
                 raise AttemptStopped
-            case Conflicted(paths=conflicting):
-                names = ", ".join(conflicting)
+            case Conflicted(conflicting, _, others, reason):
                 raise AttemptFailed(
-                    f"conflict in {names}",
-                    feedback=f"Meanwhile others changed the same lines of {names}. "
-                    "Work on the new state.",
+                    reason,
+                    feedback=f"Meanwhile others changed the same lines of "
+                    f"{in_words(conflicting, others)}. Work on the new state.",
                 )
             case GatesFailed(reason, feedback):
                 raise AttemptFailed(reason, feedback=feedback)

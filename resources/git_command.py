@@ -1,10 +1,14 @@
 """Running one git command: its environment, its answer, and waiting for somebody else's lock."""
 
+import contextlib
 import os
 import re
+import resource
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +51,27 @@ class GitError(PatchlineError):
         )
 
 
+class GitOverrunError(GitError):
+    """A git command took more time or memory than it was given, and was ended."""
+
+    code = "git_overrun"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a git command may use of the machine while it reads what nobody trusts.
+
+    Attributes:
+        seconds: how long it may run.
+        memory: bytes of memory of its own (mapped files do not count); held on Linux.
+        file_size: bytes that one file which it writes may have; held on Linux.
+    """
+
+    seconds: float
+    memory: int
+    file_size: int
+
+
 @cache
 def caller_environment() -> dict[str, str]:
     """The caller's environment without anything that speaks to git, and without configuration."""
@@ -60,6 +85,7 @@ def run_git(
     stdin: bytes = b"",
     expect: Sequence[int] = (0,),
     patience: float = 0.0,
+    bounds: Bounds | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a git command to its end.
 
@@ -71,15 +97,20 @@ def run_git(
         expect: exit codes that are answers.
         patience: seconds to try again while another process holds a lock of git's; a command that
             did not get its lock has changed nothing.
+        bounds: what it may use of the machine; None is no limit.
 
     Raises:
         GitError: any other exit code.
+        GitOverrunError: it went beyond its bounds.
     """
     deadline, pause = time.monotonic() + patience, 0.02
     while True:
-        done = subprocess.run(
-            argv, env=env, cwd=cwd, input=stdin, capture_output=True, start_new_session=True
-        )
+        if bounds is None:
+            done = subprocess.run(
+                argv, env=env, cwd=cwd, input=stdin, capture_output=True, start_new_session=True
+            )
+        else:
+            done = _run_within(bounds, argv, env, cwd, stdin)
         if done.returncode in expect:
             return done
         stderr = done.stderr.decode("utf-8", "replace")
@@ -87,6 +118,52 @@ def run_git(
             raise GitError(argv, done.returncode, stderr)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _run_within(
+    bounds: Bounds, argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: bytes
+) -> subprocess.CompletedProcess[bytes]:
+    process = subprocess.Popen(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            _confine(process.pid, bounds)  # before it is given anything to read
+            output, errors = process.communicate(stdin, bounds.seconds)
+        except subprocess.TimeoutExpired as error:
+            _end(process)
+            text = f"it has not ended within {bounds.seconds:g} s"
+            raise GitOverrunError(argv, process.wait(), text) from error
+        except BaseException:
+            _end(process)
+            raise
+    code = process.returncode
+    if code == -signal.SIGXFSZ or b"fatal: Out of memory" in errors:
+        raise GitOverrunError(argv, code, errors.decode("utf-8", "replace"))
+    return subprocess.CompletedProcess(argv, code, output, errors)
+
+
+def _confine(pid: int, bounds: Bounds) -> None:
+    """Limit a child that waits for its input. Not everywhere: what is limited is bounded before.
+
+    A function to run in the child before git is none for a process with threads.
+    """
+    if not hasattr(resource, "prlimit"):
+        return
+    with contextlib.suppress(ProcessLookupError):  # it has ended without reading
+        resource.prlimit(pid, resource.RLIMIT_DATA, (bounds.memory, bounds.memory))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (bounds.file_size, bounds.file_size))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _command(argv: Sequence[str]) -> str:

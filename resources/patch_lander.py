@@ -4,24 +4,35 @@ Every step records its intent or its result in the store before the next begins.
 patch landed (a task, a rollback, a person's replacement) gives an order; how it ends is data.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
+from resources.conflicts import Other, others_since
 from resources.gates import GateRunner, Subject
 from resources.landing import (
     Candidate,
+    CheckoutBusy,
+    LandedTreeMismatch,
     Lost,
-    landing_turn,
     message_with_trailers,
 )
+from resources.landing_turns import LandingTurns, Turn
 from resources.ledger import Patch, PatchLedger
 from resources.merging import Conflict
+from resources.ref_moves import Fence
 from resources.repository import Repository
 from resources.worktrees import Sandbox
 from state.crash_points import crash_point
+from state.errors import StaleTokenError
+from state.leases import StaleLeaseError
 from state.store import StateStore
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 MAX_APPLIES = 3
 
@@ -38,12 +49,21 @@ class Destination(Protocol):
         """The commit to build the first candidate on."""
         ...
 
-    def land(self, candidate: Candidate, commit: str) -> Lost | None:
-        """Move the branch to the commit, if it still is where the candidate was built."""
+    def land(self, candidate: Candidate, commit: str, fence: Fence) -> Lost | None:
+        """Move the branch to the commit, if it still is where the candidate was built.
+
+        Raises:
+            StaleLeaseError: the turn that the fence is of is over; nothing was moved.
+            CheckoutBusy: a person's work is in the way; nothing was moved.
+        """
         ...
 
-    def head_after(self, lost: Lost) -> str:
-        """The commit to build the next candidate on."""
+    def head_after(self, lost: Lost, fence: Fence) -> str:
+        """The commit to build the next candidate on.
+
+        Raises:
+            StaleLeaseError: the turn that the fence is of is over; nothing was moved.
+        """
         ...
 
 
@@ -83,10 +103,19 @@ class Committed:
 
 @dataclass(frozen=True)
 class Conflicted:
-    """The patch does not fit the branch; it is quarantined."""
+    """The patch does not fit the branch; it is quarantined.
+
+    Attributes:
+        paths: where.
+        head: the commit that it does not fit.
+        others: who changed these paths since the patch's base, as far as git can tell.
+        reason: all of it in words.
+    """
 
     paths: tuple[str, ...]
     head: str
+    others: tuple[Other, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,14 +149,21 @@ class PatchLander:
         repository: where the branches are.
         gates: the plan's gates.
         run_id: the run that the patches belong to.
+        turns: of the session, where there is one.
     """
 
     def __init__(
-        self, store: StateStore, repository: Repository, gates: GateRunner, run_id: str
+        self,
+        store: StateStore,
+        repository: Repository,
+        gates: GateRunner,
+        run_id: str,
+        turns: LandingTurns | None = None,
     ) -> None:
         self._store, self._repository = store, repository
         self._gates, self._run_id = gates, run_id
         self._ledger = PatchLedger(store, run_id)
+        self._turns = turns or LandingTurns(store, repository)
 
     def land(self, order: LandingOrder, sandbox: Sandbox, stop: threading.Event) -> Landing:
         """Bring a queued patch to its end: on the branch, quarantined or dropped.
@@ -138,26 +174,40 @@ class PatchLander:
             stop: set when it must end here.
 
         Raises:
+            CheckoutBusy: a person's work is in the way of the branch; the patch is dropped.
             PatchlineError, OSError: git, the store or the disk failed.
         """
+        with self._turns.turn(order.destination.branch, stop) as turn:
+            if turn is None:
+                return Stopped()
+            return self._land(order, turn, sandbox, stop)
+
+    def _land(
+        self, order: LandingOrder, turn: Turn, sandbox: Sandbox, stop: threading.Event
+    ) -> Landing:
         destination = order.destination
-        with landing_turn(self._repository, destination.branch):
-            head = destination.head()
-            for apply in range(1, MAX_APPLIES + 1):
-                if stop.is_set():
-                    return Stopped()
-                candidate = order.candidate_on(head)
-                if isinstance(candidate, Conflict):
-                    self._ledger.conflict(order.patch, candidate.paths, head)
-                    return Conflicted(candidate.paths, head)
-                ended = self._apply(order, candidate, head, apply, sandbox, stop)
-                if not isinstance(ended, Lost):
-                    return ended
-                head = destination.head_after(ended)
-                reason = f"{destination.branch} moved to {ended.found}"
-                order = replace(order, patch=self._ledger.requeue(order.patch, reason))
+        head = destination.head()
+        for apply in range(1, MAX_APPLIES + 1):
+            if stop.is_set():
+                return Stopped()
+            candidate = order.candidate_on(head)
+            if isinstance(candidate, Conflict):
+                return self._conflict(order, candidate.paths, head)
+            ended = self._apply(order, candidate, head, apply, turn, sandbox, stop)
+            if not isinstance(ended, Lost):
+                return ended
+            after = partial(destination.head_after, ended)
+            head = self._in_turn(order, turn, after)
+            reason = f"{destination.branch} moved to {ended.found}"
+            order = replace(order, patch=self._ledger.requeue(order.patch, reason))
         self._ledger.drop_queued(order.patch, "the branch moved at every apply")
         return NeverStill(f"{destination.branch} moved during each of {MAX_APPLIES} applies")
+
+    def _conflict(self, order: LandingOrder, paths: tuple[str, ...], head: str) -> Conflicted:
+        patch = order.patch
+        others = others_since(self._store, self._repository, patch.base, head, paths)
+        reason = self._ledger.conflict(patch, paths, head, order.task, others)
+        return Conflicted(paths, head, others, reason)
 
     def _apply(
         self,
@@ -165,6 +215,7 @@ class PatchLander:
         candidate: Candidate,
         head: str,
         apply: int,
+        turn: Turn,
         sandbox: Sandbox,
         stop: threading.Event,
     ) -> Landing | Lost:
@@ -185,13 +236,70 @@ class PatchLander:
         crash_point("commit-written", "the commit is in the object store; nothing names it")
         self._ledger.verified(patch, commit, date)
         crash_point("landing-intended", "the intent to land is recorded; the branch has not moved")
-        lost = order.destination.land(candidate, commit)
+        lost = self._move(order, candidate, commit, turn, verdict.gate_ids)
         if lost is not None:
             return lost
         crash_point("branch-moved", "the commit is on its branch; the ledger says verified")
         order.finish(patch, commit)
         crash_point("patch-committed", "the ledger says committed")
         return Committed(commit)
+
+    def _move(
+        self,
+        order: LandingOrder,
+        candidate: Candidate,
+        commit: str,
+        turn: Turn,
+        gate_ids: Sequence[str],
+    ) -> Lost | None:
+        """Move the branch to what was judged, and to nothing else."""
+        self._refuse_unjudged(order.patch, candidate, commit, gate_ids)
+        try:
+            return self._in_turn(order, turn, partial(order.destination.land, candidate, commit))
+        except CheckoutBusy as busy:
+            self._ledger.drop_verified(order.patch, str(busy))
+            raise
+
+    def _in_turn(self, order: LandingOrder, turn: Turn, act: Callable[[Fence], _T]) -> _T:
+        """Do what moves the branch; once more in a new turn when somebody had taken ours over.
+
+        The candidate keeps its worth: what was judged lands, if the branch is where it was.
+        """
+        while True:
+            try:
+                return act(turn.fence)
+            except StaleLeaseError as stale:
+                log.warning("%s", stale)
+                turn.take_again()
+                self._refuse_ended(order.patch)
+
+    def _refuse_ended(self, patch: Patch) -> None:
+        """Whoever had our turn may have taken us for dead, and ended the entry."""
+        if self._store.get("patch_ledger", patch.ledger_id).state != "verified":
+            raise StaleTokenError("patch_ledger", patch.ledger_id, patch.token, None)
+
+    def _refuse_unjudged(
+        self, patch: Patch, candidate: Candidate, commit: str, gate_ids: Sequence[str]
+    ) -> None:
+        """The recorded intent and every gate's record are of the tree that is about to land.
+
+        The commit's own tree is read from git where the branch is moved (`resources.landing.land`).
+        """
+        entry = self._store.get("patch_ledger", patch.ledger_id)
+        gates = self._store.find("test_gate", gate_id=list(gate_ids))
+        trees = {entry.candidate_tree, *(gate.tree for gate in gates)}
+        unpassed = [g.name for g in gates if g.blocking and g.state != "PASSED"]
+        if trees != {candidate.tree} or len(gates) != len(gate_ids) or not gates or unpassed:
+            raise LandedTreeMismatch(
+                f"{patch.ledger_id}: the tree to land is {candidate.tree}, but what was recorded "
+                f"and judged is {sorted(map(str, trees))} by {len(gates)} of {len(gate_ids)} gates"
+                f"{', not passed: ' + ', '.join(unpassed) if unpassed else ''}; nothing landed"
+            )
+        if entry.candidate_commit != commit:
+            raise LandedTreeMismatch(
+                f"{patch.ledger_id}: {commit} is about to land, but {entry.candidate_commit} was "
+                "recorded; nothing landed"
+            )
 
     def _message(self, order: LandingOrder, gate_ids: Sequence[str], audit_head: str) -> str:
         trailers = {

@@ -8,6 +8,8 @@ tool that encodes a secret gets it through. Design, section 4, step 4.
 import re
 from collections.abc import Iterable, Mapping
 
+from resources.tokens import TOKEN_KINDS
+
 MASK = "[redacted]"
 
 # Masking a value like "1" or "true" would tear holes into all output.
@@ -15,10 +17,9 @@ _SHORTEST_SECRET = 6
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
 
-# (a cheap hint, pattern, replacement). Every repetition is bounded or starts at the beginning of a
-# word only, so that hostile output cannot make the search slow.
-_START = r"(?<![A-Za-z0-9_-])"
-_TOKENS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+# (a cheap hint, pattern, replacement). As in `resources.tokens`, every repetition is bounded or
+# starts at the beginning of a word only, so that hostile output cannot make the search slow.
+_PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (hint, re.compile(pattern, re.DOTALL), replacement)
     for hint, pattern, replacement in (
         (
@@ -32,23 +33,9 @@ _TOKENS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
             r"\A[A-Za-z0-9+/=\s]{1,8192}-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----",
             MASK,
         ),
-        ("github_pat_", r"github_pat_[A-Za-z0-9_]{20,255}", MASK),
-        ("gh", r"(?<![A-Za-z0-9])gh[opsur]_[A-Za-z0-9]{20,255}", MASK),
-        ("glpat-", _START + r"glpat-[A-Za-z0-9_.-]{20,255}", MASK),
-        ("sk-", _START + r"sk-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{16,255}", MASK),
-        ("_live_", _START + r"[rsp]k_live_[A-Za-z0-9]{16,255}", MASK),
-        ("_test_", _START + r"[rsp]k_test_[A-Za-z0-9]{16,255}", MASK),
-        ("AKIA", r"(?<![A-Za-z0-9])AKIA[A-Z0-9]{16}(?![A-Za-z0-9])", MASK),
-        ("ASIA", r"(?<![A-Za-z0-9])ASIA[A-Z0-9]{16}(?![A-Za-z0-9])", MASK),
-        ("xox", _START + r"xox[a-z]-[A-Za-z0-9-]{10,255}", MASK),
-        ("AIza", _START + r"AIza[A-Za-z0-9_-]{35}", MASK),
-        ("npm_", _START + r"npm_[A-Za-z0-9]{36}", MASK),
-        ("pypi-", _START + r"pypi-[A-Za-z0-9_-]{32,255}", MASK),
-        (
-            "eyJ",
-            r"(?<![\w.-])eyJ[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,4096}",
-            MASK,
-        ),
+        *((kind.hint, kind.pattern.pattern, MASK) for kind in TOKEN_KINDS),
+        ("_live_", r"(?<![A-Za-z0-9_-])pk_live_[A-Za-z0-9]{16,255}", MASK),
+        ("_test_", r"(?<![A-Za-z0-9_-])pk_test_[A-Za-z0-9]{16,255}", MASK),
         (
             "earer",
             r"(?<![A-Za-z])([Bb]earer[ \t]{1,8})[A-Za-z0-9._~+/=-]{16,4096}",
@@ -78,7 +65,7 @@ class Redactor:
     def __call__(self, text: str) -> str:
         if self._declared is not None:
             text = self._declared.sub(MASK, text)
-        for hint, pattern, replacement in _TOKENS:
+        for hint, pattern, replacement in _PATTERNS:
             if hint in text:
                 text = pattern.sub(replacement, text)
         return text

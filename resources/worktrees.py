@@ -8,26 +8,34 @@ decisions K4.
 """
 
 import os
+import re
 import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.commit_objects import IDENTITY
+from resources.commit_objects import IDENTITY, sync_folder
+from resources.effects import printable, spelled
+from resources.patch_policy.disguises import stands_for
+from resources.patch_policy.names import name_problems
+from resources.patch_policy.reasons import Reason
 from resources.repository import GitError, Repository
+from state.crash_points import crash_point
 
 SANDBOX_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[gc]\n\tauto = 0\n"
+
+_INVALID_PATH = re.compile(r"invalid path '(.*)'", re.DOTALL)
 
 
 class UnreadableError(Exception):
     """What a tool left behind is refused before any of it is read into git.
 
     Attributes:
-        code: the reason's code (design section 6, "Reason codes").
+        reason: its code (design section 6, "Reason codes"), message and path.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
+    def __init__(self, code: str, message: str, path: bytes | None = None) -> None:
+        self.reason = Reason(code, message, None if path is None else spelled(os.fsdecode(path)))
         super().__init__(message)
 
 
@@ -116,11 +124,12 @@ class Sandbox:
         """The tree of the files as they are now, written to `new_objects`.
 
         Raises:
-            UnreadableError: more changed files or bytes than that, special files, nested
-                repositories, `.git` in disguise.
+            UnreadableError: names that git refuses, more changed files or bytes than that,
+                special files, nested repositories.
         """
         listed = self._git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
         changed = {path for path in listed.split(b"\0") if path}
+        self._refuse_names(changed)
         self._refuse_odd_kinds(changed)
         sizes = [size for size in map(self._size, changed) if size is not None]
         if len(sizes) > max_files:
@@ -140,20 +149,38 @@ class Sandbox:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def _refuse_names(self, changed: set[bytes]) -> None:
+        """Refuse what git would stumble over: `.git` in disguise, links that pose as its files.
+
+        `judge` has the other rules about names: it tells all reasons at once.
+        """
+        for path in sorted(changed):
+            full = os.path.join(os.fsencode(self.path), path)
+            if not os.path.lexists(full):
+                continue
+            for reason in name_problems(os.fsdecode(path.rstrip(b"/"))):
+                if reason.code in ("git_dir", "path_escape"):
+                    raise UnreadableError(reason.code, reason.message, path)
+            name = stands_for(os.fsdecode(os.path.basename(path)))
+            if name and os.path.islink(full):
+                text = f"{_shown(path)} is a link; git reads {name} from files only"
+                raise UnreadableError("symlink", text, path)
+
     def _refuse_odd_kinds(self, changed: set[bytes]) -> None:
         """Refuse what git would leave out or take for something else."""
         root = os.fsencode(self.path)
         for path in sorted(changed):
             full = os.path.join(root, path)
             if os.path.lexists(full) and not _is_plain(full):
-                raise UnreadableError("mode", f"{_shown(path)} is no file, link or folder")
+                raise UnreadableError("mode", f"{_shown(path)} is no file, link or folder", path)
         folders = {path.rstrip(b"/") for path in changed if path.endswith(b"/")}
         for path in changed:
             while path := os.path.dirname(path):
                 folders.add(path)
         for folder in sorted(folders):
             if os.path.lexists(os.path.join(root, folder, b".git")):
-                raise UnreadableError("submodule", f"{_shown(folder)} is a repository of its own")
+                text = f"{_shown(folder)} is a repository of its own"
+                raise UnreadableError("submodule", text, folder)
 
     def _write_tree(self) -> str:
         (self.new_objects / "info").mkdir(parents=True, exist_ok=True)
@@ -169,8 +196,10 @@ class Sandbox:
                     work_tree=self.path,
                 ).stdout
             except GitError as error:
-                if "invalid path" in error.stderr:
-                    raise UnreadableError("git_dir", error.stderr[-500:]) from error
+                if found := _INVALID_PATH.search(error.stderr):
+                    path = os.fsencode(found[1])
+                    text = f"git refuses the name {_shown(path)}"
+                    raise UnreadableError("git_dir", text, path) from error
                 raise
         return tree.decode().strip()
 
@@ -180,14 +209,26 @@ class Sandbox:
         return self.repository.with_new_objects(self.new_objects)
 
     def adopt_objects(self) -> None:
-        """Move what `capture` wrote into the repository's object store (a patch was accepted)."""
+        """Move what `capture` wrote into the repository's object store (a patch was accepted).
+
+        Afterwards all of it is on disk, under its names.
+        """
+        objects, changed = self.repository.objects, set[Path]()
         for source in sorted(self.new_objects.glob("??/*")):
-            target = self.repository.objects / source.parent.name / source.name
-            if not target.exists():
-                target.parent.mkdir(exist_ok=True)
-                source.replace(target)
+            folder = objects / source.parent.name
+            if not (folder / source.name).exists():
+                if not folder.exists():
+                    folder.mkdir(exist_ok=True)
+                    changed.add(objects)
+                source.replace(folder / source.name)
+                changed.add(folder)
+                crash_point("object-adopted", "an object of a patch is in the object store")
         for source in sorted(self.new_objects.glob("pack/*"), key=lambda p: p.suffix == ".idx"):
-            source.replace(self.repository.objects / "pack" / source.name)
+            source.replace(objects / "pack" / source.name)
+            changed.add(objects / "pack")
+            crash_point("pack-adopted", "a pack, or its index, of a patch is in the object store")
+        for folder in sorted(changed):
+            sync_folder(folder)
 
 
 def discard_sandbox(worktrees: Path, worker_id: str) -> None:
@@ -217,7 +258,7 @@ def _is_plain(path: bytes) -> bool:
 
 
 def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
+    return printable(os.fsdecode(path))
 
 
 def _remove(path: Path) -> None:

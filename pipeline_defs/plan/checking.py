@@ -75,12 +75,18 @@ def check_model(data: Any) -> tuple[Plan | None, list[Finding], bool]:
         except ValidationError as error:
             errors = [one for one in error.errors(include_url=False) if not _is_echo(one)]
             if n == 0:
-                findings = [_finding(one) for one in errors]
+                findings = findings_of(error, Plan)
                 names_wrong = any(_is_name(one) for one in errors)
             _repair(data, errors)
         else:
             return plan, findings, names_wrong
     return None, findings, names_wrong
+
+
+def findings_of(error: ValidationError, root: type[BaseModel]) -> list[Finding]:
+    """Put what pydantic says about data for the model `root` in words for people."""
+    errors = [one for one in error.errors(include_url=False) if not _is_echo(one)]
+    return [_finding(one, root) for one in errors]
 
 
 def _is_echo(error: ErrorDetails) -> bool:
@@ -132,13 +138,13 @@ def _has(holder: Any, part: str | int) -> bool:
     return isinstance(holder, list) and isinstance(part, int) and part < len(holder)
 
 
-def _finding(error: ErrorDetails) -> Finding:
+def _finding(error: ErrorDetails, root: type[BaseModel]) -> Finding:
     """Put one of pydantic's errors in words."""
     loc, kind, given = _loc(error), error["type"], error.get("input")
     last = loc[-1] if loc else "plan"
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
-        known = sorted(_fields_at(loc[:-1]))
+        known = sorted(_fields_at(loc[:-1], root))
         hint = suggestion(str(last), known, "keys here")
         return Finding(loc, f"Unknown key `{last}`.", hint, at_key=True)
     if kind == "missing":
@@ -151,7 +157,7 @@ def _finding(error: ErrorDetails) -> Finding:
         message, _, hint = str(context.get("error", error["msg"])).partition("|")
         return Finding(loc, message, _sentence(hint))
     if kind in ("enum", "literal_error"):
-        return _bad_choice(loc, str(last), given)
+        return _bad_choice(loc, str(last), given, root)
     name = f"`{last}`" if isinstance(last, str) else f"Item {last + 1} of `{_named(loc)}`"
     if kind in ("too_short", "string_too_short"):
         return Finding(loc, f"{name} is empty.", _example(str(last)))
@@ -228,8 +234,8 @@ def _bad_name(loc: Loc, last: str, given: str) -> Finding:
     return Finding(loc, f"`{given[:60]}` is not an id.", f"{_SLUG_HINT}{example}.")
 
 
-def _bad_choice(loc: Loc, last: str, given: Any) -> Finding:
-    choices = _choices(_annotation_at(loc))
+def _bad_choice(loc: Loc, last: str, given: Any, root: type[BaseModel]) -> Finding:
+    choices = _choices(_annotation_at(loc, root))
     hint = suggestion(str(given), choices, "choices")
     return Finding(loc, f"`{last}` cannot be {_shown(given)}.", hint)
 
@@ -252,9 +258,9 @@ def _sentence(text: str) -> str | None:
     return text[:1].upper() + text[1:] + "." if text else None
 
 
-def _fields_at(loc: Loc) -> list[str]:
+def _fields_at(loc: Loc, root: type[BaseModel]) -> list[str]:
     """Return the keys that the mapping at a location may have."""
-    model = _annotation_at(loc)
+    model = _annotation_at(loc, root)
     return list(model.model_fields) if _is_model(model) else []
 
 
@@ -262,9 +268,9 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _annotation_at(loc: Loc) -> Any:
-    """Follow a location through the model's annotations."""
-    at: Any = Plan
+def _annotation_at(loc: Loc, root: type[BaseModel]) -> Any:
+    """Follow a location through a model's annotations."""
+    at: Any = root
     for part in loc:
         at = _plain(at)
         if _is_model(at):

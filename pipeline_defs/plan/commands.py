@@ -28,11 +28,15 @@ def command_warnings(plan: Plan) -> Iterator[Finding]:
         yield from _of_command(("gates", name, "command"), gate.command, is_tool=False)
 
 
+def names_in_braces(text: str) -> list[str]:
+    """Return what may be meant as placeholders, each once."""
+    return list(dict.fromkeys(match[1] for match in _LOOKS_LIKE_ONE.finditer(text)))
+
+
 def _of_command(loc: Loc, command: Sequence[str], *, is_tool: bool) -> Iterator[Finding]:
     script = _script_of(command)
     for n, word in enumerate(command):
-        found = dict.fromkeys(match[1] for match in _LOOKS_LIKE_ONE.finditer(word))
-        for name in found:
+        for name in names_in_braces(word):
             if name not in PLACEHOLDERS:
                 yield from _unknown((*loc, n), word, name)
             elif n == script and name in _FREE_TEXT:

@@ -9,6 +9,7 @@ from pipeline_defs.plan.document import Document, read_document
 from pipeline_defs.plan.findings import Finding, path_of
 from pipeline_defs.plan.graph import check_graph
 from pipeline_defs.plan.model import Plan
+from pipeline_defs.plan.tools import check_tools
 from state.errors import PlanError, PlanProblem
 
 
@@ -93,7 +94,10 @@ def analyse(data: bytes, file: str) -> Analysis:
         plan, model_findings, names_wrong = check_model(document.data)
         findings += model_findings
         if plan is not None:
-            findings += check_graph(plan, names_known=not names_wrong)
+            findings += [
+                *check_graph(plan, names_known=not names_wrong),
+                *check_tools(plan, model_findings),
+            ]
     bare = Analysis(file, plan, document, ())
     problems = [bare.problem(finding) for finding in findings]
     problems.sort(key=lambda one: (one.line or 0, one.column or 0))

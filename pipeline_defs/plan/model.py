@@ -6,13 +6,21 @@ the form "what holds for this task", so that nobody else repeats which default c
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from resources.globs import WHOLE_REPOSITORY, GlobError, parse
-from resources.specs import GateSpec, OnNoChange, PolicySpec, RetrySpec, Spec, ToolSpec
+from resources.specs import (
+    Compensations,
+    GateSpec,
+    MergeKind,
+    OnNoChange,
+    PolicySpec,
+    RetrySpec,
+    Spec,
+    ToolSpec,
+)
 
 DEFAULT_MAX_RETRIES = 3
 DEFAULT_TIMEOUT_SEC = 600.0
@@ -34,24 +42,6 @@ def _readable_glob(text: str) -> str:
 
 
 Glob = Annotated[str, AfterValidator(_readable_glob)]
-
-
-class CompensationAction(StrEnum):
-    """What a compensation does."""
-
-    GIT_REVERT = "git_revert"
-    RUN_GATES = "run_gates"
-    COMMAND = "command"
-    NOTIFY = "notify"
-
-
-class Compensation(Spec):
-    """An action that makes up for a task's patch when it is rolled back."""
-
-    action: CompensationAction
-    command: tuple[str, ...] = ()
-    gates: tuple[str, ...] = ()
-    message: str = ""
 
 
 class Defaults(Spec):
@@ -90,7 +80,7 @@ class Task(Scoped):
     critical: bool | None = None
     retry: RetrySpec | None = None
     on_no_change: OnNoChange | None = None
-    compensation: tuple[Compensation, ...] = ()
+    compensation: Compensations = ()
     env: dict[str, str] = Field(default_factory=dict)
 
 
@@ -145,6 +135,7 @@ class Plan(Spec):
     repo: str | None = Field(default=None, min_length=1)
     base: Revision = "main"
     target: Branch = "main"
+    merge: MergeKind = MergeKind.FF
     defaults: Defaults = Defaults()
     policy: PolicySpec = PolicySpec()
     max_concurrent: int = Field(default=4, ge=1, le=1000)

@@ -10,19 +10,17 @@ from tests.pipeline.lab import Lab, make_repository, stream, task
 TOLERANT = {"policy": {"allow_noncritical_failures": True}}
 
 
+PLAIN_NAMES = ["with space.txt", "naïve-日本.txt", "it's $HOME;x.txt"]
+ODD_NAMES = ["new\nline.txt", "-rf", "tab\t.txt", '"quoted".txt', "*"]
+
+
 def test_names_that_trip_scripts_up_land_like_any_other(lab: Lab) -> None:
-    names = [
-        "with space.txt",
-        "new\nline.txt",
-        "naïve-日本.txt",
-        "-rf",
-        "tab\t.txt",
-        '"quoted".txt',
-        "*",
-    ]
+    names = [*PLAIN_NAMES, *ODD_NAMES]
     make_repository(lab.repo, {"a.txt": "a\n", **{f"d/{name}": "old\n" for name in names}})
     rewrite = "import sys\nfor f in sys.argv[1:]: open(f, 'a').write('new\\n')\n"
-    create = f"import sys\nfor f in {names!r}: open('n/' + f, 'w').write('new\\n')\n"
+    create = (
+        f"import os\nos.mkdir('n')\nfor f in {PLAIN_NAMES!r}: open('n/' + f, 'w').write('new\\n')\n"
+    )
     ran = lab.run(
         stream(
             "change",
@@ -35,18 +33,22 @@ def test_names_that_trip_scripts_up_land_like_any_other(lab: Lab) -> None:
         ),
         stream(
             "make",
-            task(
-                "do",
-                "",
-                tool_command=[sys.executable, "-c", f"import os\nos.mkdir('n')\n{create}"],
-                files_create=["n/**"],
-            ),
+            task("do", "", tool_command=[sys.executable, "-c", create], files_create=["n/**"]),
         ),
     )
     assert ran.state == "succeeded", ran.summary
-    assert {f"n/{name}" for name in names} <= set(lab.files())
+    assert {f"n/{name}" for name in PLAIN_NAMES} <= set(lab.files())
     assert all(lab.show(f"d/{name}") == "old\nnew" for name in names)
     assert all((lab.repo / "d" / name).read_text() == "old\nnew\n" for name in names)
+
+
+def test_new_names_that_trip_scripts_up_are_refused(lab: Lab) -> None:
+    make_repository(lab.repo)
+    create = f"for f in {ODD_NAMES!r}: open(f, 'w').write('new\\n')\n"
+    make = stream("make", task("do", "", tool_command=[sys.executable, "-c", create]))
+    ran = lab.run(make)
+    assert ran.state == "failed"
+    assert ran.refusals("make/do") == {"path_characters", "windows_name"}
 
 
 def test_a_repository_with_more_files_than_a_patch_may_change_is_no_obstacle(lab: Lab) -> None:

@@ -128,8 +128,8 @@ def test_a_repository_may_have_any_name(tmp_path: Path, name: str) -> None:
     sandbox = box.sandbox()
     sandbox.reset(box.head(), box.head())
     write(sandbox.path, {"a.txt": "more\n"})
-    effects, _ = examine(sandbox.judged, box.head(), sandbox.capture(1000, 10))
-    assert [(effect.path, effect.change) for effect in effects] == [("a.txt", "modified")]
+    change = examine(sandbox.judged, box.head(), sandbox.capture(1000, 10))
+    assert [(effect.path, effect.change) for effect in change.effects] == [("a.txt", "modified")]
 
 
 def test_merges_say_which_paths_conflict(box: GitBox) -> None:

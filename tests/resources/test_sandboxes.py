@@ -166,7 +166,7 @@ def test_too_much_is_refused_before_git_reads_it(
     write(sandbox.path, {"x.txt": "x" * 20, "y.txt": "y" * 20})
     with pytest.raises(UnreadableError) as refused:
         sandbox.capture(*limits)
-    assert refused.value.code == code
+    assert refused.value.reason.code == code
     assert not sandbox.new_objects.exists()
 
 
@@ -175,7 +175,7 @@ def test_special_files_and_nested_repositories_are_refused(box: GitBox, sandbox:
     os.mkfifo(sandbox.path / "a.txt")
     with pytest.raises(UnreadableError, match=r"a\.txt") as refused:
         sandbox.capture(*LIMITS)
-    assert refused.value.code == "mode"
+    assert refused.value.reason.code == "mode"
     sandbox.reset(box.head(), box.head())
     for made in ("src", "deep/down"):
         (sandbox.path / made).mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ def test_special_files_and_nested_repositories_are_refused(box: GitBox, sandbox:
         write(sandbox.path / made, {"one.py": "x = 2\n"})
         with pytest.raises(UnreadableError, match=made) as refused:
             sandbox.capture(*LIMITS)
-        assert refused.value.code == "submodule"
+        assert refused.value.reason.code == "submodule"
         sandbox.reset(box.head(), box.head())
 
 
@@ -192,7 +192,16 @@ def test_git_in_disguise_is_refused(sandbox: Sandbox, name: str) -> None:
     write(sandbox.path, {f"{name}/config": "[core]\n"})
     with pytest.raises(UnreadableError) as refused:
         sandbox.capture(*LIMITS)
-    assert refused.value.code == "git_dir"
+    reason = refused.value.reason
+    assert (reason.code, reason.path) == ("git_dir", f"{name}/config")
+    assert "may be taken for .git" in reason.message
+
+
+def test_a_link_that_poses_as_a_file_of_gits_is_refused(sandbox: Sandbox) -> None:
+    (sandbox.path / ".gitmodules").symlink_to("a.txt")
+    with pytest.raises(UnreadableError, match="git reads") as refused:
+        sandbox.capture(*LIMITS)
+    assert (refused.value.reason.code, refused.value.reason.path) == ("symlink", ".gitmodules")
 
 
 def test_a_sandbox_that_somebody_has_ended_is_not_used_again(
