@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from state.home import Home
+from state.whole_files import write_whole
 
 SETTINGS = """\
 # Dagster's instance settings for a patchline home; `patchline run` and `patchline dev` copy this
@@ -39,9 +40,7 @@ def prepare_dagster_home(home: Home) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
     if not settings.exists():
-        scratch = settings.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(SETTINGS, encoding="utf-8")
-        scratch.replace(settings)
+        write_whole(settings, SETTINGS.encode())
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ["PATCHLINE_HOME"] = str(home.root)
     return folder

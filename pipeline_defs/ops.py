@@ -23,7 +23,7 @@ from resources.task_path import TaskPath
 from resources.workstream_path import Landed, WorkstreamPath
 from state.errors import PlanError, PreflightError
 
-RESOURCES = {"state", "session"}
+RESOURCES = {"state", "session", "rollback"}
 NEVER_THE_LIMIT = 10_000
 """Dagster's own cap on retries; the plan's `max_retries` in the state is the one that counts."""
 
@@ -71,6 +71,7 @@ def start_op(revision: Revision, workstream: str | None) -> dg.OpDefinition:
         context.log.info(f"patchline run {run.run_id} on {run.repo}, target {run.target}")
         context.instance.add_run_tags(context.run_id, {"patchline/run_id": run.run_id})
         _session(context, revision).recovery.take_over()
+        _make_up_for_failures(context, revision)
 
     return start
 
@@ -127,6 +128,7 @@ def task_op(revision: Revision, ws: Workstream, task: Task) -> dg.OpDefinition:
                 context.log.warning(f"{name}: {reason}; next attempt in {delay:.1f} s")
                 raise dg.RetryRequested(max_retries=NEVER_THE_LIMIT, seconds_to_wait=delay)
             case Failed(reason) | Cancelled(reason) | Interrupted(reason):
+                _make_up_for_failures(context, revision)
                 tolerated = _tolerated(revision.plan, ws, resolved.critical)
                 _end(context, name, reason, tolerated and not isinstance(outcome, Interrupted))
 
@@ -154,6 +156,7 @@ def land_op(revision: Revision, ws: Workstream) -> dg.OpDefinition:
         elif result.state == "skipped":
             context.log.info(f"{ws.id} is skipped")
         else:
+            _make_up_for_failures(context, revision)
             tolerated = _tolerated(revision.plan, ws, ws.critical) and not result.interrupted
             _end(context, ws.id, f"{result.state}: {result.reason}", tolerated)
 
@@ -187,6 +190,14 @@ def _session(context: dg.OpExecutionContext, revision: Revision) -> RunSession:
 
     session: RunSession = context.resources.session.session(context.run_id, describe)
     return session
+
+
+def _make_up_for_failures(context: dg.OpExecutionContext, revision: Revision) -> None:
+    """Do what the tasks of workstreams that have failed declare; how it went is in the state."""
+    manager = context.resources.rollback.manager(_session(context, revision))
+    for report in manager.make_up_for_failures():
+        told = "; ".join(f"{one['action']} {one['status']}" for one in report.actions)
+        context.log.warning(f"{report.plan_id} makes up for a failure on {report.target}: {told}")
 
 
 def _tolerated(plan: Plan, ws: Workstream, critical: bool) -> bool:

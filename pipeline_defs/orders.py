@@ -21,6 +21,7 @@ def run_spec(plan: Plan, plan_dir: Path) -> RunSpec:
         tasks={task.id: task for task in tasks},
         capabilities=frozenset[str]().union(*(task.capabilities for task in plan.resolved_tasks())),
         max_concurrent=plan.max_concurrent,
+        merge=plan.merge,
     )
 
 
@@ -39,6 +40,7 @@ def _task_spec(task: ResolvedTask) -> TaskSpec:
         retry=task.retry,
         on_no_change=task.on_no_change,
         env=task.env,
+        compensation=task.task.compensation,
     )
 
 

@@ -15,8 +15,11 @@ from pipeline_defs.skipping import skipped_workstreams
 from resources.checkouts import checkout_of, local_changes
 from resources.environment import allowed_environment, find_command
 from resources.git_command import GitError
-from resources.repository import OURS, Repository
+from resources.patch_tool import patch_file
+from resources.ref_moves import OURS
+from resources.repository import Repository
 from resources.repository_turn import repository_turn
+from resources.specs import ToolKind
 from state.errors import PreflightError
 from state.home import Home
 
@@ -162,7 +165,13 @@ def _check_branches(fit: Fit) -> None:
 
 
 def check_commands(plan: Plan, plan_dir: Path, workstream: str | None = None) -> None:
-    """Raise PreflightError when a command that the run will need is not installed."""
+    """Raise PreflightError when a command or patch file that the run will need is not there."""
+    for tool_id, file in _patch_files(plan, plan_dir, workstream):
+        if not file.exists():
+            raise PreflightError(
+                f"tool {tool_id} needs the patch file {file}, which is not there",
+                hint="make the file, or correct `file` in the plan",
+            )
     for user, program, allow, extra in _programs(plan, workstream):
         program = program.replace("{plan_dir}", str(plan_dir))
         if "{" in program or ("/" in program and not program.startswith("/")):
@@ -178,17 +187,32 @@ def _programs(
     plan: Plan, workstream: str | None
 ) -> Iterator[tuple[str, str, tuple[str, ...], dict[str, str]]]:
     """Who needs which program, among what will run: user, program, allowed and added variables."""
-    chosen = {ws.id for ws in plan.workstreams if workstream in (None, ws.id)}
-    will_run = chosen - skipped_workstreams(plan)
+    will_run = _will_run(plan, workstream)
     tasks = [task for task in plan.resolved_tasks() if task.workstream.id in will_run]
     for tool_id in sorted({task.tool_id for task in tasks}):
         tool = plan.tools[tool_id]
-        yield f"tool {tool_id}", tool.command[0], tool.env_allow, tool.env
+        if tool.kind is ToolKind.COMMAND:
+            yield f"tool {tool_id}", tool.command[0], tool.env_allow, tool.env
     asked = {name for task in tasks for name in (*task.gates, *task.entry_gates)}
     asked |= {name for ws in plan.workstreams if ws.id in will_run for name in ws.gates}
     for name in sorted(_with_dependencies(plan, asked)):
         gate = plan.gates[name]
         yield f"gate {name}", gate.command[0], gate.env_allow, gate.env
+
+
+def _patch_files(plan: Plan, plan_dir: Path, workstream: str | None) -> Iterator[tuple[str, Path]]:
+    """Tools that read a patch, with each file that the first attempts will look for."""
+    will_run = _will_run(plan, workstream)
+    for task in plan.resolved_tasks():
+        if task.workstream.id in will_run and task.tool.kind is ToolKind.PATCH:
+            file = task.tool.file or ""
+            yield task.tool_id, patch_file(file, plan_dir, task.name, attempt=1)
+
+
+def _will_run(plan: Plan, workstream: str | None) -> set[str]:
+    """Workstreams that are not skipped: one, or all of the plan's."""
+    chosen = {ws.id for ws in plan.workstreams if workstream in (None, ws.id)}
+    return chosen - skipped_workstreams(plan)
 
 
 def _with_dependencies(plan: Plan, gates: set[str]) -> set[str]:

@@ -6,15 +6,16 @@ to its revision, whatever happens to the plan file meanwhile. Source: design sec
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_defs.plan.loader import LoadedPlan, parse_plan
 from pipeline_defs.plan.model import Plan
+from state.crash_points import crash_point
 from state.errors import PlanError
 from state.home import Home
+from state.whole_files import write_whole
 
 PHASE_HASH_LENGTH = 12
 
@@ -48,12 +49,13 @@ def register(home: Home, loaded: LoadedPlan) -> Revision:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{loaded.sha256}.yaml"
     if not path.exists():
-        _write(path, loaded.data)
+        write_whole(path, loaded.data)
+    crash_point("revision-kept", "a revision of the plan is on disk; the plan does not name it")
     source = Path(loaded.path).absolute()
     pointer = json.dumps({"sha256": loaded.sha256, "source": str(source)}, indent=2).encode()
     current = folder / "current.json"
     if not current.exists() or current.read_bytes() != pointer:
-        _write(current, pointer)
+        write_whole(current, pointer)
     return Revision(loaded.plan, loaded.sha256, path, source)
 
 
@@ -75,12 +77,3 @@ def open_revision(path: Path, source: str | Path) -> Revision:
     """
     data = path.read_bytes()
     return Revision(parse_plan(data, str(path)), path.stem, path, Path(source))
-
-
-def _write(path: Path, data: bytes) -> None:
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    with scratch.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)

@@ -8,6 +8,7 @@ from pipeline_defs.preflight import Fit, check_environment
 from pipeline_defs.revisions import Revision
 from pipeline_defs.skipping import skipped_workstreams, skips
 from resources.recovery import refuse_if_alive
+from state.crash_points import crash_point
 from state.errors import EntityNotFoundError
 from state.home import Home
 from state.lost_transactions import redone_when_lost
@@ -52,7 +53,10 @@ def open_run(
     )
     with store.batch() as tx:
         _register_phase(tx, launch.revision)
-        return _create_rows(tx, launch, fit, max_concurrent or launch.revision.plan.max_concurrent)
+        limit = max_concurrent or launch.revision.plan.max_concurrent
+        run = _create_rows(tx, launch, fit, limit)
+    crash_point("run-opened", "a run has its rows; Dagster knows nothing of it")
+    return run
 
 
 def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: "dg.DagsterRun") -> Any:
@@ -69,10 +73,12 @@ def attach_run(store: StateStore, home: Home, launch: Launch, dagster_run: "dg.D
     if run.state in RUN_ENDED:
         run = open_run(store, home, replace(launch, retry_of=run.run_id))
     refuse_if_alive(store, run.run_id)
+    crash_point("run-found", "Dagster has begun a run; ours does not say which")
     if run.state == "pending":
         store.transition("run", run.run_id, "running", dagster_run_id=dagster_run.run_id)
     elif run.dagster_run_id != dagster_run.run_id:
         store.record("run", run.run_id, "resumed", dagster_run_id=dagster_run.run_id)
+    crash_point("run-attached", "a run is running; what an earlier process left is as it was")
     return store.get("run", run.run_id)
 
 
@@ -110,7 +116,7 @@ def _register_phase(tx: Transaction, revision: Revision) -> None:
             sha256=revision.sha256,
             title=revision.plan.title,
             source=str(revision.source),
-            document=revision.path.read_text(encoding="utf-8"),
+            document=revision.path.read_bytes().decode(),
         )
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from resources.commit_objects import IDENTITY
 from resources.git_command import ZERO_CONFIG
-from resources.repository import OURS, Repository
+from resources.ref_moves import OURS
+from resources.repository import Repository
 from state.home import Home
 
 MARKER = ".patchline-sample"

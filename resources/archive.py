@@ -1,12 +1,13 @@
 """The record of a failed workstream, kept as a file before its state changes (decisions W8)."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from state.crash_points import crash_point
 from state.run_view import workstream_history
 from state.store import StateStore
+from state.whole_files import keep_names, write_whole
 
 
 def archive_workstream(store: StateStore, home: Path, ws_id: str, reason: str) -> Path:
@@ -26,24 +27,10 @@ def archive_workstream(store: StateStore, home: Path, ws_id: str, reason: str) -
     path = home / "archive" / f"{ws_id}.json"
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _keep_name(home)
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    with scratch.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-    _keep_name(path.parent)
+        keep_names(home)
+    write_whole(path, json.dumps(document, indent=2, ensure_ascii=False).encode())
+    crash_point("archive-named", "a failed workstream's record is kept; its state is not failed")
     return path
-
-
-def _keep_name(folder: Path) -> None:
-    """Put a folder's entries on disk: the name of a file outlives a power cut only then."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _plain(row: Any) -> dict[str, Any]:

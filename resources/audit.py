@@ -26,6 +26,7 @@ from state.audit import Contexts
 from state.checkpoint_verification import verify_checkpoints
 from state.checkpoints import Checkpoint, checkpoint, checkpoints, uncovered
 from state.clock_and_ids import SystemClock, UlidSource
+from state.crash_points import crash_point
 from state.database import open_database, parse_url, sqlite_path
 from state.errors import PatchlineError, StoreUnavailableError
 from state.events import EventFile
@@ -176,6 +177,7 @@ def make_checkpoint(
     for folder in repositories:
         Repository.open(folder, home.root)
     made = checkpoint(store)
+    crash_point("checkpoint-kept", "a checkpoint is in the database; no repository has its anchor")
     return made, [
         _anchored(store, home, folder) for folder in repositories or known_repositories(store)
     ]

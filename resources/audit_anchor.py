@@ -18,6 +18,7 @@ from resources.repository import DURABLE, Repository
 from state.canonical import canonical_json
 from state.checkpoint_verification import CheckpointProblem, chain_problem
 from state.checkpoints import Checkpoint, checkpoints
+from state.crash_points import crash_point
 from state.errors import PatchlineError
 from state.schema import state_transitions
 from state.store import StateStore
@@ -83,6 +84,7 @@ def anchor(store: StateStore, repository: Repository) -> list[Anchor]:
         for one in kept[len(there) :]:
             head = _write(repository, one, head)
             made.append(Anchor(head, one))
+        crash_point("anchors-written", "anchors are in the object store; no ref leads to the new")
         if head is None or head == tip or _moved(repository, head, tip):
             return made
         # somebody else anchored first: what they wrote is judged and gone on from

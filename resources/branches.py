@@ -7,7 +7,9 @@ committed is in the state, commit by commit, so the state and not the ref tells 
 import logging
 from typing import Any
 
-from resources.landing import Candidate, Lost, land
+from resources.landing import Candidate, Lost, is_on, land
+from resources.ledger import write_landed
+from resources.ref_moves import Fence
 from resources.repository import Repository
 from state.errors import PatchlineError
 from state.landed import ON_THE_BRANCH, landings
@@ -44,30 +46,45 @@ class WorkstreamBranches:
         tip, _ = self._tips(row)
         return tip
 
-    def head(self, row: Any) -> str:
+    def landed(self, row: Any) -> str:
+        """`tip`, after writing down what somebody landed who has not come to say so.
+
+        To be asked in the turn on the branch: whoever verified a patch and does not have the turn
+        any more has landed it by now, or never will without taking the turn again.
+        """
+        while True:
+            tip, waiting = self._tips(row)
+            found = self._repository.branch_head(row.branch) if waiting else None
+            if found is None or not self._written_down(row, tip, found):
+                return tip
+
+    def head(self, row: Any, fence: Fence) -> str:
         """The commit at the workstream's branch, after putting a moved or deleted one back.
 
-        It is `tip`, or a commit that has just landed and is not yet written down.
+        Args:
+            row: the workstream, which has been opened.
+            fence: of the turn on its branch.
 
         Raises:
             BranchDisagrees: somebody keeps moving the branch.
             GitError: git cannot write.
+            StaleLeaseError: the turn is not ours any more; nothing was moved.
         """
         for _ in range(MAX_REPAIRS):
-            tip, landing = self._tips(row)
+            tip = self.landed(row)
             found = self._repository.branch_head(row.branch)
-            if found is not None and (found == tip or found in landing):
-                return found
-            self._put_back(row.branch, tip, found)
+            if found == tip:
+                return tip
+            self._put_back(row.branch, tip, found, fence)
         raise BranchDisagrees(
             f"{row.branch} is moved by somebody else again and again; leave it to the run"
         )
 
-    def create(self, row: Any) -> None:
+    def create(self, row: Any, fence: Fence) -> None:
         """Make the branch of a workstream that is being opened; one that is there is put right."""
         if self._repository.branch_head(row.branch) is None:
-            self._repository.move_branch(row.branch, self.tip(row), None)
-        self.head(row)
+            self._repository.move_branch(row.branch, self.tip(row), None, fence)
+        self.head(row, fence)
 
     def check(self, row: Any, tip: str) -> None:
         """Make sure that what would be merged is exactly what the ledger says is committed.
@@ -87,28 +104,36 @@ class WorkstreamBranches:
             f"unknown commits {unknown}"
         )
 
-    def delete(self, row: Any) -> None:
+    def delete(self, row: Any, fence: Fence) -> None:
         """Delete the branch of a workstream that is on the target, unless it is somewhere else."""
         found = self._repository.branch_head(row.branch)
         if found is None:
             return
         if found == row.head_commit:
-            self._repository.delete_branch(row.branch, found)
+            self._repository.delete_branch(row.branch, found, fence)
         else:
             log.warning("%s was moved to %s and is left there", row.branch, found)
 
-    def _tips(self, row: Any) -> tuple[str, frozenset[str]]:
-        """The newest commit that is written down, and those that may lie on it unwritten."""
+    def _tips(self, row: Any) -> tuple[str, bool]:
+        """The newest commit that is written down, and whether one may lie on it unwritten."""
         entries = landings(self._store, row.ws_id)
         next_of = {e.base_commit: e.commit_sha for e in entries if e.state in ON_THE_BRANCH}
         tip = row.base_commit
         while tip in next_of:
             tip = next_of.pop(tip)
-        verified = (e for e in entries if e.state == "verified" and e.base_commit == tip)
-        return tip, frozenset(entry.candidate_commit for entry in verified)
+        return tip, any(e.state == "verified" and e.base_commit == tip for e in entries)
 
-    def _put_back(self, branch: str, tip: str, found: str | None) -> None:
-        if self._repository.move_branch(branch, tip, found):
+    def _written_down(self, row: Any, tip: str, head: str) -> bool:
+        """Whether an entry's commit lies on the tip, which is written down by now."""
+        waiting: dict[str, Any] = {"workstream_id": row.ws_id, "state": "verified"}
+        for entry in self._store.find("patch_ledger", **waiting):
+            if entry.base_commit == tip and is_on(self._repository, entry.candidate_commit, head):
+                write_landed(self._store, entry.ledger_id)
+                return True
+        return False
+
+    def _put_back(self, branch: str, tip: str, found: str | None, fence: Fence) -> None:
+        if self._repository.move_branch(branch, tip, found, fence):
             was = f"was moved to {found}" if found else "was deleted"
             log.warning("%s %s by somebody else; it is at %s again", branch, was, tip)
 
@@ -128,15 +153,17 @@ class WorkstreamBranch:
 
     def head(self) -> str:
         """The newest commit by the state; git is asked by the compare-and-swap."""
-        return self._branches.tip(self._row)
+        return self._branches.landed(self._row)
 
-    def land(self, candidate: Candidate, commit: str) -> Lost | None:
+    def land(self, candidate: Candidate, commit: str, fence: Fence) -> Lost | None:
         """Compare and swap; once more where somebody had only moved the branch away."""
-        lost = land(self._repository, self.branch, candidate, commit)
-        if lost is not None and self.head_after(lost) == candidate.head:
-            return land(self._repository, self.branch, candidate, commit)
+        lost = land(self._repository, self.branch, candidate, commit, fence)
+        if lost is None or is_on(self._repository, commit, lost.found):
+            return None
+        if self.head_after(lost, fence) == candidate.head:
+            return land(self._repository, self.branch, candidate, commit, fence)
         return lost
 
-    def head_after(self, lost: Lost) -> str:
+    def head_after(self, lost: Lost, fence: Fence) -> str:
         """Where the branch is, after putting it right."""
-        return self._branches.head(self._row)
+        return self._branches.head(self._row, fence)

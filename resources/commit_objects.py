@@ -1,10 +1,12 @@
-"""Commits of ours as git objects: written here, because landing waits for each of them.
+"""Objects of ours in git's store: written here, because landing waits for each of them.
 
-A commit is its text; equal text has an equal name. Source: git's object format (gitformat-loose).
+An object is its kind and text; equal ones have an equal name. Source: git's object format
+(gitformat-loose).
 """
 
 import hashlib
 import os
+import re
 import threading
 import zlib
 from collections.abc import Sequence
@@ -16,9 +18,14 @@ SHA256_DIGITS = 64
 
 
 def write_commit(
-    objects: Path, tree: str, parents: Sequence[str], message: bytes, date: str
+    objects: Path,
+    tree: str,
+    parents: Sequence[str],
+    message: bytes,
+    date: str,
+    durable: bool = True,
 ) -> str:
-    """Write a commit by `IDENTITY` durably; says its name. Writing it again changes nothing.
+    """Write a commit by `IDENTITY`; says its name. Writing it again changes nothing.
 
     Args:
         objects: the object store.
@@ -26,6 +33,7 @@ def write_commit(
         parents: its parents, in order.
         message: the whole message, ending with a newline, without NUL.
         date: ISO-8601 UTC time of author and committer; whole seconds count.
+        durable: on disk when this returns; else whenever the system gets there.
 
     Raises:
         OSError: the object store cannot be written.
@@ -34,30 +42,75 @@ def write_commit(
     who = "{} <{}> {} +0000".format(*IDENTITY, seconds)
     lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
     head = "\n".join([*lines, f"author {who}", f"committer {who}", "", ""]).encode()
-    content = head + message
-    stored = b"commit %d\0" % len(content) + content
-    digest = hashlib.sha256 if len(tree) == SHA256_DIGITS else hashlib.sha1
-    name = digest(stored).hexdigest()
+    return _write(objects, b"commit", head + message, len(tree), durable)
+
+
+def write_blob(objects: Path, content: bytes, digits: int) -> str:
+    """Write a blob durably; says its name, of so many digits.
+
+    Raises:
+        OSError: the object store cannot be written.
+    """
+    return _write(objects, b"blob", content, digits, durable=True)
+
+
+def stored_tree(objects: Path, commit: str) -> str | None:
+    """The tree of a commit as it lies in the object store; None when it is not a loose object.
+
+    Raises:
+        ValueError: what lies there is not what its name says.
+    """
+    path = objects / commit[:2] / commit[2:]
+    try:
+        stored = zlib.decompress(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except zlib.error as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    found = re.fullmatch(rb"commit \d+\0tree ([0-9a-f]+)\n.*", stored, re.DOTALL)
+    if found is None or _name_of(stored, len(commit)) != commit:
+        raise ValueError(f"{path} is damaged: it is not the commit {commit}")
+    return found[1].decode()
+
+
+def _name_of(stored: bytes, digits: int) -> str:
+    digest = hashlib.sha256 if digits == SHA256_DIGITS else hashlib.sha1
+    return digest(stored).hexdigest()
+
+
+def _write(objects: Path, kind: bytes, content: bytes, digits: int, durable: bool) -> str:
+    stored = b"%b %d\0" % (kind, len(content)) + content
+    name = _name_of(stored, digits)
     path = objects / name[:2] / name[2:]
     if not path.exists():
-        _write_durably(path, zlib.compress(stored))
+        _put(path, zlib.compress(stored), durable)
     return name
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    """Whole under its name or not at all, and on disk when it returns."""
+def _put(path: Path, data: bytes, durable: bool) -> None:
+    """Whole under its name or not at all; if durable, on disk when it returns."""
+    fresh = not path.parent.exists()
     path.parent.mkdir(exist_ok=True)
     scratch = path.with_name(f"tmp_obj_{os.getpid()}_{threading.get_ident()}")
     scratch.unlink(missing_ok=True)  # of a process of the same number that died here
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o444)
     try:
         os.write(descriptor, data)
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     scratch.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    if durable:
+        sync_folder(path.parent)
+        if fresh:
+            sync_folder(path.parent.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

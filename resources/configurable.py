@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr
 
 from resources.processes import DEFAULT_LIMITS, Limits
 from resources.repository import Repository
+from resources.rollback import RollbackManager
 from resources.session import RunSession
 from resources.specs import RunSpec
 from resources.stopping import stop_signal, uninterrupted
@@ -97,6 +98,14 @@ class GateRunnerResource(ProcessLimitsResource):
     """Runs the gates that judge patches and merges."""
 
 
+class RollbackManagerResource(ProcessLimitsResource):
+    """Takes back what has landed, and makes up for workstreams that failed."""
+
+    def manager(self, session: RunSession) -> RollbackManager:
+        """The manager of a run that is being executed."""
+        return RollbackManager.of_session(session, self.limits())
+
+
 class RunSessionResource(dg.ConfigurableResource[Any]):
     """What the ops of one run share in this process; made when the first op asks for it."""
 
@@ -161,7 +170,8 @@ def default_resources(home: Home | None = None) -> dict[str, Any]:
         "gates": GateRunnerResource(),
         "workers": WorkerPoolResource(),
     }
-    return {**parts, "session": RunSessionResource(**parts)}
+    session = RunSessionResource(**parts)
+    return {**parts, "session": session, "rollback": RollbackManagerResource()}
 
 
 def _database_url(home: Home) -> Any:

@@ -16,6 +16,7 @@ from resources.redaction import Redactor, declared_secrets
 from resources.specs import GateSpec
 from resources.tools import expand_command, limited
 from resources.worktrees import Sandbox
+from state.crash_points import crash_point
 from state.errors import PatchlineError
 from state.lost_transactions import redone_when_lost
 from state.store import StateStore
@@ -32,7 +33,8 @@ class Subject:
     """What the gates judge: a commit's tree, and whose it is (columns of the gate rows).
 
     `prompt`, `scope`, `feedback` and `attempt` are what a task's gates may name in their commands;
-    a workstream has none of them.
+    a workstream has none of them. `commit` is the commit that has the tree, where there is one
+    already: a patch's is written when its gates have passed, and names them.
     """
 
     tree: str
@@ -47,6 +49,7 @@ class Subject:
     scope: tuple[str, ...] = ()
     feedback: str = ""
     attempt: int | None = None
+    commit: str | None = None
 
     def files(self, sandbox: Sandbox) -> list[str]:
         """The files of the judged tree that are in scope."""
@@ -156,6 +159,7 @@ class GateRunner:
                 role=subject.role,
                 position=position,
                 tree=subject.tree,
+                commit_sha=subject.commit,
                 depends_on=list(spec.depends_on),
                 expected_exit_codes=list(spec.expected_exit_codes),
                 timeout_sec=spec.timeout_sec,
@@ -191,6 +195,7 @@ class GateRunner:
         extra = {**sandbox.environment, **spec.env, **ours}
         env = allowed_environment(allow=spec.env_allow, extra=extra)
         began = time.monotonic()
+        crash_point("gate-opened", "a gate is recorded as running; its process is not started")
         try:
             sandbox.reset(subject.tree, subject.head)
             result = run_process(
@@ -201,9 +206,11 @@ class GateRunner:
                 stop=stop,
                 limits=self._limits,
                 redact=Redactor(declared_secrets(env)),
+                on_start=_started,
             )
         except (PatchlineError, OSError) as error:
             result = _not_run(spec, str(error), time.monotonic() - began)
+        crash_point("gate-ended", "a gate's process has ended; how is not recorded")
         self._record(gate_id, spec, result)
         return result
 
@@ -240,6 +247,10 @@ class GateRunner:
             output_bytes=result.output_bytes,
             seconds=result.seconds,
         )
+
+
+def _started(_pid: int) -> None:
+    crash_point("gate-started", "a gate's process runs")
 
 
 def _not_run(spec: GateSpec, message: str, seconds: float) -> ProcessResult:

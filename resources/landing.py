@@ -25,9 +25,11 @@ from resources.checkouts import (
 from resources.effects import printable
 from resources.git_command import GitError
 from resources.merging import Conflict, merge
+from resources.ref_moves import Fence
 from resources.repository import Repository
 from resources.repository_turn import repository_turn
-from state.errors import PatchlineError
+from state.crash_points import crash_point
+from state.errors import PatchlineError, PreflightError, StaleLeaseError
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ _locks_guard = threading.Lock()
 
 @contextmanager
 def landing_turn(repository: Repository, branch: str) -> Iterator[None]:
-    """Wait for the turn to land on a branch; across processes the compare-and-swap decides."""
+    """Wait for the turn of this thread to land on a branch; see `resources.landing_turns`."""
     with _locks_guard:
         lock = _locks[str(repository.git_dir), branch]
     with lock:
@@ -73,7 +75,7 @@ class LandedTreeMismatch(PatchlineError):
 
 def carrier_of(repository: Repository, base: str, tree: str, created_at: str) -> str:
     """The commit that carries a patch (`base` -> `tree`) into a merge; it never lands itself."""
-    return repository.commit(tree, (base,), "patchline: patch\n", created_at)
+    return repository.commit(tree, (base,), "patchline: patch\n", created_at, durable=False)
 
 
 def patch_candidate(
@@ -102,14 +104,35 @@ def patch_candidate(
     return Candidate(merged.tree, head, (head,))
 
 
-def merge_candidate(repository: Repository, target: str | None, tip: str) -> Candidate | Conflict:
-    """What the target branch becomes when a workstream's tip is merged: ff where possible."""
-    if target is None or repository.is_ancestor(target, tip):
+def merge_candidate(
+    repository: Repository, target: str | None, tip: str, always_merge: bool = False
+) -> Candidate | Conflict:
+    """What a branch becomes when a workstream's tip is merged into it.
+
+    Args:
+        repository: where.
+        target: the branch's head; None when it is not there yet, and starts at the tip.
+        tip: the commit to merge.
+        always_merge: a merge commit also where the branch could just move forward.
+    """
+    if target is None:
         return Candidate(repository.tree_of(tip), target, (), commit=tip)
+    if repository.is_ancestor(target, tip):
+        tree = repository.tree_of(tip)
+        if always_merge:
+            return Candidate(tree, target, (target, tip))
+        return Candidate(tree, target, (), commit=tip)
     merged = merge(repository, target, tip)
     if isinstance(merged, Conflict):
         return merged
     return Candidate(merged.tree, target, (target, tip))
+
+
+def is_on(repository: Repository, commit: str | None, head: str | None) -> bool:
+    """Whether a commit is part of a branch that is at `head`: git decides what has landed."""
+    return bool(
+        commit and head and repository.resolve(commit) and repository.is_ancestor(commit, head)
+    )
 
 
 def message_with_trailers(title: str, trailers: Mapping[str, str]) -> str:
@@ -119,24 +142,48 @@ def message_with_trailers(title: str, trailers: Mapping[str, str]) -> str:
     return f"{subject}\n\n{lines}\n"
 
 
-def land(repository: Repository, branch: str, candidate: Candidate, commit: str) -> Lost | None:
+def land(
+    repository: Repository,
+    branch: str,
+    candidate: Candidate,
+    commit: str,
+    fence: Fence | None = None,
+) -> Lost | None:
     """Move a branch to the judged candidate's commit.
+
+    Args:
+        repository: where.
+        branch: without `refs/heads/`.
+        candidate: what was judged.
+        commit: what lands.
+        fence: of the turn that this is done in.
 
     Returns:
         None when it landed, Lost when the branch was elsewhere.
 
     Raises:
-        LandedTreeMismatch: the commit's tree is not the judged one.
+        LandedTreeMismatch: the commit's tree, as git has it, is not the judged one.
+        StaleLeaseError: somebody else has the branch's lease; nothing landed.
     """
-    if repository.tree_of(commit) != candidate.tree:
-        raise LandedTreeMismatch(f"{commit} does not have the judged tree {candidate.tree}")
-    if repository.move_branch(branch, commit, candidate.head):
+    try:
+        tree = repository.stored_tree_of(commit)
+    except ValueError as error:
+        raise LandedTreeMismatch(f"{error}; it was not landed") from error
+    if tree != candidate.tree:
+        raise LandedTreeMismatch(
+            f"commit {commit} has the tree {tree} and not {candidate.tree}, which the gates judged"
+        )
+    if repository.move_branch(branch, commit, candidate.head, fence):
         return None
     return Lost(candidate.head, repository.branch_head(branch))
 
 
 def land_on_target(
-    repository: Repository, branch: str, candidate: Candidate, commit: str
+    repository: Repository,
+    branch: str,
+    candidate: Candidate,
+    commit: str,
+    fence: Fence | None = None,
 ) -> Lost | None:
     """Land on a branch that people use: a clean checkout of it moves along.
 
@@ -146,41 +193,65 @@ def land_on_target(
             new ones would go, or a git command there does not end; nothing landed.
         GitError: the checkout cannot be moved along; the branch was taken back.
         RepositoryLocked: other landings do not end; nothing landed.
+        StaleLeaseError: somebody else has the branch's lease; nothing landed.
     """
     with repository_turn(repository):
         checkout = checkout_of(repository, branch)
         if checkout is None:
-            return land(repository, branch, candidate, commit)
+            return land(repository, branch, candidate, commit, fence)
         found = repository.branch_head(branch)
         if found != candidate.head:  # what the checkout shows is not what we compare it with
             return Lost(candidate.head, found)
         _refuse_if_busy(repository, branch, checkout, candidate.head, commit)
-        lost = land(repository, branch, candidate, commit)
+        lost = land(repository, branch, candidate, commit, fence)
         if lost is None:
-            _move_along(repository, branch, checkout, candidate.head, commit)
+            crash_point("target-moved", "the target has moved; its checkout shows what it was")
+            _move_along(repository, branch, checkout, candidate.head, commit, fence)
         return lost
+
+
+def refuse_if_checked_out_busy(repository: Repository, branch: str) -> None:
+    """Refuse a branch whose checkout could not move along, before anything is built for it.
+
+    Raises:
+        CheckoutBusy: it is checked out with local changes, or a git command there does not end.
+        RepositoryLocked: other landings do not end.
+    """
+    with repository_turn(repository):
+        checkout = checkout_of(repository, branch)
+        if checkout is not None:
+            _refuse_if_changed(repository, branch, checkout)
+
+
+def _refuse_if_changed(repository: Repository, branch: str, checkout: Path) -> None:
+    changed = local_changes(repository, checkout)
+    if changed:
+        raise CheckoutBusy(branch, str(checkout), changed)
+    if not index_is_free(repository, checkout):
+        raise IndexLocked(branch, str(checkout), ("index.lock",))
 
 
 def _refuse_if_busy(
     repository: Repository, branch: str, checkout: Path, old: str | None, new: str
 ) -> None:
-    changed = local_changes(repository, checkout)
-    if changed:
-        raise CheckoutBusy(branch, str(checkout), changed)
+    _refuse_if_changed(repository, branch, checkout)
     files = in_the_way(repository, checkout, old or repository.empty_tree(), new)
     if files:
         raise FilesInTheWay(branch, str(checkout), files)
-    if not index_is_free(repository, checkout):
-        raise IndexLocked(branch, str(checkout), ("index.lock",))
 
 
 def _move_along(
-    repository: Repository, branch: str, checkout: Path, old: str | None, new: str
+    repository: Repository,
+    branch: str,
+    checkout: Path,
+    old: str | None,
+    new: str,
+    fence: Fence | None,
 ) -> None:
     try:
         move_forward(repository, checkout, old, new)
     except GitError as error:
-        if not _stays(repository, branch, old, new):
+        if not _stays(repository, branch, old, new, fence):
             raise  # ref and checkout agree again, and nothing of the person's is lost
         log.warning(
             "%s is at %s, but its checkout %s could not be moved along (%s); when nothing of yours "
@@ -189,14 +260,16 @@ def _move_along(
         )
 
 
-def _stays(repository: Repository, branch: str, old: str | None, new: str) -> bool:
+def _stays(
+    repository: Repository, branch: str, old: str | None, new: str, fence: Fence | None
+) -> bool:
     """Take a branch back from `new` to `old`; whether `new` is on it all the same."""
     try:
         if old is None:
-            repository.delete_branch(branch, new)
-        elif repository.move_branch(branch, old, new):
+            repository.delete_branch(branch, new, fence)
+        elif repository.move_branch(branch, old, new, fence):
             return False
-    except GitError as error:
+    except (GitError, StaleLeaseError) as error:
         log.warning("%s could not be taken back to %s: %s", branch, old, error)
     found = repository.branch_head(branch)
     return found is not None and repository.is_ancestor(new, found)
@@ -223,7 +296,7 @@ def move_left_behind_checkout(
         move_forward(repository, checkout, old, new)
 
 
-class CheckoutBusy(PatchlineError):
+class CheckoutBusy(PreflightError):
     """The branch to land on is checked out with local changes."""
 
     code = "checkout_busy"
@@ -235,8 +308,8 @@ class CheckoutBusy(PatchlineError):
         named = ", ".join(printable(path) for path in changed[:5])
         named += ", ..." if len(changed) > 5 else ""
         super().__init__(
-            f"branch {branch} is checked out in {checkout} with {self.what} ({named}); "
-            f"{self.remedy}"
+            f"branch {branch} is checked out in {checkout} with {self.what} ({named})",
+            hint=self.remedy,
         )
 
 

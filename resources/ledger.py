@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from resources.conflicts import Other, in_words, of_path
 from resources.effects import Effect, Size
 from resources.patch_policy import Reason
 from state.lost_transactions import redone_when_lost
@@ -32,7 +33,10 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Patch:
-    """A recorded patch and the ledger entry that it lives in now."""
+    """A recorded patch and the ledger entry that it lives in now.
+
+    A rollback or a person's replacement has no attempt (`token`), and perhaps no task.
+    """
 
     ledger_id: str
     patch_id: str
@@ -41,8 +45,8 @@ class Patch:
     tree: str
     created_at: str
     workstream_id: str
-    task_id: str
-    token: str
+    task_id: str | None
+    token: str | None
 
 
 class PatchLedger:
@@ -103,12 +107,12 @@ class PatchLedger:
 
     @redone_when_lost
     def refuse_unread(
-        self, reason: Reason, *, task_id: str, workstream_id: str, token: str
+        self, reasons: Sequence[Reason], *, task_id: str, workstream_id: str, token: str
     ) -> None:
         """Quarantine changes that git never read: there is no patch to keep."""
         with self._store.batch() as tx:
             entry = self._create(tx, None, task_id, workstream_id, token)
-            self._refuse(tx, entry.ledger_id, (reason,), token)
+            self._refuse(tx, entry.ledger_id, reasons, token)
 
     def applied(self, patch: Patch, head: str, tree: str, apply: int) -> str:
         """queued -> applied: the candidate on `head` has `tree`. Returns the audit event's id."""
@@ -123,10 +127,26 @@ class PatchLedger:
         ).event_id
 
     @redone_when_lost
-    def conflict(self, patch: Patch, paths: Sequence[str], head: str) -> None:
-        """queued -> apply_failed -> quarantined, with the conflicting paths."""
-        reasons = [Reason("conflict", f"{path} conflicts with {head}", path) for path in paths]
-        text = f"conflict with {head[:12]} in {', '.join(paths)}"
+    def conflict(
+        self, patch: Patch, paths: Sequence[str], head: str, task: str, others: Sequence[Other]
+    ) -> str:
+        """queued -> apply_failed -> quarantined, with the conflicting paths and whose they are.
+
+        Args:
+            patch: what does not fit.
+            paths: where.
+            head: the commit that it does not fit.
+            task: `workstream/task` of the patch.
+            others: who changed these paths meanwhile.
+
+        Returns:
+            The reason, for people.
+        """
+        reasons = [
+            Reason("conflict", f"{task} conflicts with {of_path(others, path) or head}", path)
+            for path in paths
+        ]
+        text = f"conflict of {task} with {head[:12]} in {in_words(paths, others)}"
         with self._store.batch() as tx:
             tx.transition(
                 "patch_ledger",
@@ -144,6 +164,7 @@ class PatchLedger:
                 quarantine_reason=text,
                 reasons=[reason.to_json() for reason in reasons],
             )
+        return text
 
     def gates_failed(self, patch: Patch, reason: str) -> None:
         """applied -> quarantined."""
@@ -169,13 +190,19 @@ class PatchLedger:
 
     @redone_when_lost
     def committed(self, patch: Patch, commit: str) -> None:
-        """verified -> committed, and the task with it: running -> validating -> completed."""
+        """verified -> committed, and the task with it: running -> validating -> completed.
+
+        Whoever has taken our lease over may have found the commit on its branch and said so.
+        """
         with self._store.batch() as tx:
+            if tx.get("patch_ledger", patch.ledger_id).commit_sha == commit:
+                return
             tx.transition(
                 "patch_ledger", patch.ledger_id, "committed", token=patch.token, commit_sha=commit
             )
-            tx.transition("task", patch.task_id, "validating", token=patch.token)
-            tx.transition("task", patch.task_id, "completed")
+            if patch.task_id is not None:
+                tx.transition("task", patch.task_id, "validating", token=patch.token)
+                tx.transition("task", patch.task_id, "completed")
 
     @redone_when_lost
     def requeue(self, patch: Patch, reason: str) -> Patch:
@@ -185,11 +212,18 @@ class PatchLedger:
                 "patch_ledger", patch.ledger_id, "dropped", token=patch.token, reason=reason
             )
             entry = self._create(
-                tx, patch.patch_id, patch.task_id, patch.workstream_id, patch.token
+                *(tx, patch.patch_id, patch.task_id, patch.workstream_id, patch.token),
+                replaces=tx.get("patch_ledger", patch.ledger_id).replaces,
             )
             renewed = replace(patch, ledger_id=entry.ledger_id)
             self._accept(tx, renewed)
         return renewed
+
+    def drop_verified(self, patch: Patch, reason: str) -> None:
+        """verified -> dropped: it can never land, and has not."""
+        self._store.transition(
+            "patch_ledger", patch.ledger_id, "dropped", token=patch.token, reason=reason
+        )
 
     @redone_when_lost
     def drop_queued(self, patch: Patch, reason: str) -> None:
@@ -198,7 +232,13 @@ class PatchLedger:
             end_unlanded(tx, tx.get("patch_ledger", patch.ledger_id), reason)
 
     def _create(
-        self, tx: Transaction, patch_id: str | None, task_id: str, workstream_id: str, token: str
+        self,
+        tx: Transaction,
+        patch_id: str | None,
+        task_id: str | None,
+        workstream_id: str,
+        token: str | None,
+        replaces: str | None = None,
     ) -> Any:
         return tx.create(
             "patch_ledger",
@@ -207,6 +247,7 @@ class PatchLedger:
             workstream_id=workstream_id,
             run_id=self._run_id,
             attempt_id=token,
+            replaces=replaces,
         )
 
     def _refuse(
@@ -225,6 +266,29 @@ class PatchLedger:
         flags: dict[str, Any] = dict.fromkeys(("format_ok", "scope_ok", "constraints_ok"), True)
         tx.transition("patch_ledger", patch.ledger_id, "validated", token=patch.token, **flags)
         tx.transition("patch_ledger", patch.ledger_id, "queued", token=patch.token)
+
+
+def commit_landed(tx: Transaction, entry: Any) -> str:
+    """Write down that a verified entry's commit was found on its branch; says the commit.
+
+    The attempt that made it need not say so any more: its task is completed.
+    """
+    commit: str = entry.candidate_commit
+    tx.transition("patch_ledger", entry.ledger_id, "committed", commit_sha=commit)
+    task = tx.get("task", entry.task_id) if entry.task_id else None
+    if task is not None and task.state == "running":
+        tx.transition("task", task.task_id, "validating", reason="found on its branch")
+        tx.transition("task", task.task_id, "completed")
+    return commit
+
+
+@redone_when_lost
+def write_landed(store: StateStore, ledger_id: str) -> None:
+    """`commit_landed` for an entry that somebody else may have written down meanwhile."""
+    with store.batch() as tx:
+        entry = tx.get("patch_ledger", ledger_id)
+        if entry.state == "verified":
+            commit_landed(tx, entry)
 
 
 def end_unlanded(tx: Transaction, entry: Any, reason: str) -> None:

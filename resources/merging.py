@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from resources.repository import Repository
+from resources.repository import DURABLE, Repository
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def merge(
         paths: all that `theirs` changes since the two parted; None: ask git.
     """
     done = repository.on_objects(
+        *DURABLE,
         *("-c", "merge.renames=false", "-c", "merge.directoryRenames=false"),
         *("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"),
         *(ours, theirs),

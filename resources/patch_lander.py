@@ -4,12 +4,11 @@ Every step records its intent or its result in the store before the next begins.
 patch landed (a task, a rollback, a person's replacement) gives an order; how it ends is data.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from resources.conflicts import Other, others_since
 from resources.gates import GateRunner, Subject
@@ -28,11 +27,7 @@ from resources.repository import Repository
 from resources.worktrees import Sandbox
 from state.crash_points import crash_point
 from state.errors import StaleTokenError
-from state.leases import StaleLeaseError
 from state.store import StateStore
-
-log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 MAX_APPLIES = 3
 
@@ -196,8 +191,8 @@ class PatchLander:
             ended = self._apply(order, candidate, head, apply, turn, sandbox, stop)
             if not isinstance(ended, Lost):
                 return ended
-            after = partial(destination.head_after, ended)
-            head = self._in_turn(order, turn, after)
+            still_ours = partial(self._refuse_ended, order.patch)
+            head = turn.do(partial(destination.head_after, ended), still_ours)
             reason = f"{destination.branch} moved to {ended.found}"
             order = replace(order, patch=self._ledger.requeue(order.patch, reason))
         self._ledger.drop_queued(order.patch, "the branch moved at every apply")
@@ -255,28 +250,17 @@ class PatchLander:
         """Move the branch to what was judged, and to nothing else."""
         self._refuse_unjudged(order.patch, candidate, commit, gate_ids)
         try:
-            return self._in_turn(order, turn, partial(order.destination.land, candidate, commit))
+            # What was judged keeps its worth: it lands, if the branch is where it was.
+            still_ours = partial(self._refuse_ended, order.patch)
+            return turn.do(partial(order.destination.land, candidate, commit), still_ours)
         except CheckoutBusy as busy:
             self._ledger.drop_verified(order.patch, str(busy))
             raise
 
-    def _in_turn(self, order: LandingOrder, turn: Turn, act: Callable[[Fence], _T]) -> _T:
-        """Do what moves the branch; once more in a new turn when somebody had taken ours over.
-
-        The candidate keeps its worth: what was judged lands, if the branch is where it was.
-        """
-        while True:
-            try:
-                return act(turn.fence)
-            except StaleLeaseError as stale:
-                log.warning("%s", stale)
-                turn.take_again()
-                self._refuse_ended(order.patch)
-
     def _refuse_ended(self, patch: Patch) -> None:
         """Whoever had our turn may have taken us for dead, and ended the entry."""
         if self._store.get("patch_ledger", patch.ledger_id).state != "verified":
-            raise StaleTokenError("patch_ledger", patch.ledger_id, patch.token, None)
+            raise StaleTokenError("patch_ledger", patch.ledger_id, patch.token or "(none)", None)
 
     def _refuse_unjudged(
         self, patch: Patch, candidate: Candidate, commit: str, gate_ids: Sequence[str]

@@ -11,11 +11,14 @@ from typing import Any
 
 import psutil
 
-from resources.ledger import UNLANDED, end_unlanded
+from resources.landing import is_on
+from resources.landing_turns import LandingTurns
+from resources.ledger import UNLANDED, commit_landed, end_unlanded
 from resources.repository import Repository
 from resources.workers import process_started_at
 from resources.worktrees import discard_sandbox
 from state.clock_and_ids import SystemClock, parse_timestamp, timestamp
+from state.crash_points import crash_point
 from state.errors import PreflightError
 from state.home import Home
 from state.lost_transactions import redone_when_lost
@@ -38,11 +41,14 @@ class Recovery:
     def __init__(self, store: StateStore, home: Home, repository: Repository, run_id: str) -> None:
         self._store, self._home = store, home
         self._repository, self._run_id = repository, run_id
+        self._turns = LandingTurns(store, repository)
 
     def take_over(self) -> None:
         """Fence every worker of the run that is not of this process, and clean up after it."""
         refuse_if_alive(self._store, self._run_id)
         kill_leftovers(self._run_id)
+        self._turns.retire_dead()  # a git command of theirs may still be under way
+        crash_point("dead-landers-out", "no dead lander moves a branch; its patches are half-way")
         for task in run_view(self._store, self._run_id).tasks.values():
             self._abandon_if_dead(task)
         for worker in _workers(self._store, self._run_id):
@@ -67,12 +73,28 @@ class Recovery:
         if worker.state in WORKER_ENDED or not is_alive(worker, self._store.clock.now()):
             self.fence(worker.worker_id)
 
-    @redone_when_lost
     def fence(self, worker_id: str, reason: str = "its process is gone") -> None:
         """Shut a worker down; its task leaves running in the same transaction (K2).
 
-        A worker that was shut down without its task is repaired: the task leaves running.
+        A worker that was shut down without its task is repaired: the task leaves running. Before
+        it is looked at what has landed, git is told to let the worker move nothing any more.
         """
+        for branch in self._being_landed_on(worker_id):
+            self._turns.retire(branch)
+            crash_point("worker-fenced-in-git", "git lets a worker move nothing; it has its task")
+        self._shut_down(worker_id, reason)
+
+    def _being_landed_on(self, worker_id: str) -> set[str]:
+        """The branches on which a worker's patches have landed, or are about to."""
+        found: set[str] = set()
+        for task in self._store.find("task", worker_id=worker_id, state="running"):
+            wanted: dict[str, Any] = {"task_id": task.task_id, "state": "verified"}
+            if self._store.find("patch_ledger", **wanted):
+                found.add(self._store.get("workstream", task.workstream_id).branch)
+        return found
+
+    @redone_when_lost
+    def _shut_down(self, worker_id: str, reason: str) -> None:
         with self._store.batch() as tx:
             for task in tx.find("task", worker_id=worker_id, state="running"):
                 self._roll_back(tx, task)
@@ -99,11 +121,7 @@ class Recovery:
         """
         for entry in tx.find("patch_ledger", task_id=task.task_id):
             if entry.state == "verified" and self._has_landed(tx, entry):
-                commit: str = entry.candidate_commit
-                tx.transition("patch_ledger", entry.ledger_id, "committed", commit_sha=commit)
-                tx.transition("task", task.task_id, "validating", reason="found on its branch")
-                tx.transition("task", task.task_id, "completed")
-                return commit
+                return commit_landed(tx, entry)
             if entry.state in UNLANDED:
                 end_unlanded(tx, entry, reason)
         return None
@@ -112,12 +130,7 @@ class Recovery:
         """Whether git has the entry's commit on its workstream's branch: git decides."""
         branch = tx.get("workstream", entry.workstream_id).branch
         head = self._repository.branch_head(branch) if branch else None
-        return bool(
-            head
-            and entry.candidate_commit
-            and self._repository.resolve(entry.candidate_commit)
-            and self._repository.is_ancestor(entry.candidate_commit, head)
-        )
+        return is_on(self._repository, entry.candidate_commit, head)
 
     def _end_gates(self) -> None:
         for gate in self._store.find("test_gate", run_id=self._run_id, state="RUNNING"):

@@ -19,13 +19,12 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without git we say so ou
 
 import git
 
-from resources.commit_objects import write_commit
-from resources.git_command import SWITCHES, GitError, caller_environment, run_git
-from state.errors import PreflightError
+from resources.commit_objects import SHA256_DIGITS, stored_tree, write_blob, write_commit
+from resources.git_command import SWITCHES, Bounds, GitError, caller_environment, run_git
+from resources.ref_moves import Fence, Move, spelled
+from state.errors import PreflightError, StaleLeaseError
 
 DURABLE: tuple[str, ...] = ("-c", "core.fsync=all")
-OURS = "patchline/"
-"""Branches below this name are patchline's own."""
 LOCK_PATIENCE = 15.0
 """Seconds that a person's git command may hold a lock that we need."""
 
@@ -103,6 +102,7 @@ class Repository:
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
         expect: Sequence[int] = (0,),
+        bounds: Bounds | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run git on the object store, blind to every configuration but ours.
 
@@ -113,6 +113,7 @@ class Repository:
             env: more environment variables.
             stdin: what git reads.
             expect: exit codes that are answers; any other raises GitError.
+            bounds: what git may use of the machine; beyond it, GitOverrunError.
         """
         environment = caller_environment() | {"GIT_DIR": str(self.control)}
         environment["GIT_OBJECT_DIRECTORY"] = str(self.objects)
@@ -123,9 +124,9 @@ class Repository:
         if work_tree:
             environment["GIT_WORK_TREE"] = str(work_tree)
         argv = ["git", *SWITCHES, *args]
-        return run_git(
-            argv, environment | dict(env or {}), work_tree or self.control, stdin, expect
-        )
+        environment |= env or {}
+        cwd = work_tree or self.control
+        return run_git(argv, environment, cwd, stdin, expect, bounds=bounds)
 
     def on_refs(self, *args: str, work_tree: Path | None = None, stdin: bytes = b"") -> str:
         """Run git on the repository itself, with hooks, fsmonitor and filters off.
@@ -173,32 +174,71 @@ class Repository:
         """The commit at the tip of a local branch, or None when there is no such branch."""
         return self.resolve(f"refs/heads/{branch}")
 
-    def move_branch(self, branch: str, new: str, old: str | None) -> bool:
+    def move_branch(
+        self, branch: str, new: str, old: str | None, fence: Fence | None = None
+    ) -> bool:
         """Compare-and-swap a branch from `old` (None: must not exist) to `new`, durably.
 
         Returns:
             False when the branch was not at `old`; nothing has changed then.
-        """
-        return self.move_reference(f"refs/heads/{branch}", new, old, why="patchline: land")
 
-    def move_reference(self, reference: str, new: str, old: str | None, why: str) -> bool:
+        Raises:
+            StaleLeaseError: the fence is not what it was; nothing has changed then.
+        """
+        return self.move_reference(f"refs/heads/{branch}", new, old, "patchline: land", fence)
+
+    def move_reference(
+        self, reference: str, new: str, old: str | None, why: str, fence: Fence | None = None
+    ) -> bool:
         """Compare-and-swap any ref, named in full, as `move_branch` does; `why` is for its log."""
-        expected = old or "0" * len(new)
-        update = (*DURABLE, "update-ref", *_as_it_stands(reference), "-m", why)
         try:
-            self.on_refs(*update, reference, new, expected)
-        except GitError:
-            found = self.resolve(reference)
+            self._move(Move(reference, new, old), why, fence)
+        except GitError as error:
+            found = self._value(reference)
+            if found == new:
+                return True  # it had moved before git stumbled
+            self._refuse_if_fenced(fence, error)
             if found == old:
                 raise  # not a lost race: git could not write
-            return found == new  # the ref may have moved before git stumbled
+            return False
         return True
 
-    def delete_branch(self, branch: str, old: str) -> None:
-        """Delete a branch of ours that is at `old`; one that is gone already is fine."""
+    def delete_branch(self, branch: str, old: str, fence: Fence | None = None) -> None:
+        """Delete a branch that is at `old`; one that is gone already is fine.
+
+        Raises:
+            StaleLeaseError: the fence is not what it was; nothing has changed then.
+            GitError: the branch is somewhere else, or git cannot write.
+        """
         if self.branch_head(branch) is not None:
-            reference = f"refs/heads/{branch}"
-            self.on_refs("update-ref", *_as_it_stands(reference), "-d", reference, old)
+            try:
+                self._move(Move(f"refs/heads/{branch}", None, old), "patchline: delete", fence)
+            except GitError as error:
+                self._refuse_if_fenced(fence, error)
+                raise
+
+    def delete_reference(self, reference: str, old: str) -> bool:
+        """Delete a ref, named in full, if it is at `old`; says whether it is gone."""
+        try:
+            self._move(Move(reference, None, old), "patchline: delete")
+        except GitError:
+            return self._value(reference) is None
+        return True
+
+    def _move(self, move: Move, why: str, fence: Fence | None = None) -> None:
+        told = spelled(move, fence)
+        self.on_refs(*DURABLE, "update-ref", "-m", why, "--stdin", "-z", stdin=told)
+
+    def _refuse_if_fenced(self, fence: Fence | None, error: GitError) -> None:
+        if fence is not None and self._value(fence.reference) != fence.oid:
+            raise StaleLeaseError(fence.branch, fence.token) from error
+
+    def _value(self, reference: str) -> str | None:
+        """The object that a ref, named in full, leads to; None when there is no such ref."""
+        try:
+            return self.on_refs("rev-parse", "--verify", "--quiet", reference).strip()
+        except GitError:
+            return None
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `descendant` contains `ancestor` (a commit contains itself)."""
@@ -213,11 +253,28 @@ class Repository:
         spelled = f"{commit}^{{tree}}"
         return known or self._text("rev-parse", "--verify", "--end-of-options", spelled)
 
+    def stored_tree_of(self, commit: str) -> str:
+        """The tree of a commit as it lies in the object store now, whatever we believe of it.
+
+        Raises:
+            ValueError: the commit is damaged.
+        """
+        spelled_out = f"{commit}^{{tree}}"
+        tree = stored_tree(self.objects, commit)
+        return tree or self._text("rev-parse", "--verify", "--end-of-options", spelled_out)
+
     def common_ancestor(self, one: str, other: str) -> str:
         """The commit where two histories parted."""
         return self._text("merge-base", one, other)
 
-    def commit(self, tree: str, parents: Sequence[str], message: str, date: str) -> str:
+    def commit(
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        date: str,
+        durable: bool = True,
+    ) -> str:
         """Write a commit that is the same object whenever it is written again.
 
         Args:
@@ -225,11 +282,17 @@ class Repository:
             parents: its parents, in order.
             message: the whole message, trailers included.
             date: ISO-8601 UTC time of author and committer; whole seconds count.
+            durable: it must outlive a loss of power: it will be named by a ref or the state.
         """
         text = message.encode("utf-8", "surrogateescape")
-        written = write_commit(self.objects, tree, parents, text, date)
+        written = write_commit(self.objects, tree, parents, text, date, durable)
         self._trees[written] = tree  # its name proves its tree
         return written
+
+    def write_blob(self, content: bytes) -> str:
+        """Write a blob durably; says its name."""
+        sha256 = "sha256" in (self.control / "config").read_text()
+        return write_blob(self.objects, content, SHA256_DIGITS if sha256 else 40)
 
     def empty_tree(self) -> str:
         """The name of the tree without files."""
@@ -267,12 +330,6 @@ def _no_repository(path: Path) -> PreflightError:
         f"{path} is not a git repository, but a folder inside of {top}",
         hint=f"name {top} if that is meant, or run `git init` in {path}",
     )
-
-
-def _as_it_stands(reference: str) -> tuple[str, ...]:
-    """How update-ref takes a ref of ours: never as a symbolic name of somebody else's."""
-    ours = reference.startswith((f"refs/heads/{OURS}", f"refs/{OURS}"))
-    return ("--no-deref",) if ours else ()
 
 
 def _quoted(path: Path) -> str:

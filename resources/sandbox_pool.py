@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resources.repository import Repository
 from resources.worktrees import Sandbox, discard_sandbox
+from state.crash_points import crash_point
 from state.lost_transactions import redone_when_lost
 from state.store import StateStore
 from state.transaction import Transaction
@@ -62,12 +63,14 @@ class SandboxPool:
 
     def _spawn(self) -> Sandbox:
         worker_id = self._new_row()
+        crash_point("sandbox-begun", "a sandbox has its row; it has no folder")
         path = self._home / worker_id
         try:
             path.mkdir(parents=True)
         except OSError as error:
             self._store.transition("uet_worker", worker_id, "TERMINATED", reason=str(error))
             raise
+        crash_point("sandbox-made", "a sandbox has its folder; its row does not say so")
         self._store.transition("uet_worker", worker_id, "IDLE", path=str(path))
         return Sandbox(worker_id, self._repository, path)
 
@@ -87,4 +90,5 @@ class SandboxPool:
         for row in self._store.find("uet_worker", worker_id=ours) if ours else ():
             if row.state != "TERMINATED":
                 self._store.transition("uet_worker", row.worker_id, "TERMINATED")
+            crash_point("sandbox-ended", "a sandbox's row says so; its files are there")
             discard_sandbox(self._home, row.worker_id)

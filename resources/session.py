@@ -7,6 +7,7 @@ from typing import Any
 
 from resources.gates import GateRunner
 from resources.globs import Globs
+from resources.landing_turns import LEASE_SEC, LandingTurns
 from resources.processes import DEFAULT_LIMITS, Limits
 from resources.progress import Progress
 from resources.recovery import Recovery
@@ -15,6 +16,7 @@ from resources.sandbox_pool import SandboxPool
 from resources.specs import RunSpec
 from resources.workers import HEARTBEAT_SEC, WorkerPool
 from state.clock_and_ids import Clock, parse_timestamp
+from state.crash_points import crash_point
 from state.home import Home
 from state.run_view import run_view
 from state.store import StateStore
@@ -31,6 +33,7 @@ class RunSession:
         spec: the plan it follows.
         interrupted: set when the run must stop here.
         heartbeat_sec: seconds between heartbeats of its workers.
+        lease_sec: seconds that its right to land on a branch outlives its last sign of life.
         tool_limits: output and grace of tools.
         gate_limits: output and grace of gates.
     """
@@ -46,11 +49,13 @@ class RunSession:
         heartbeat_sec: float = HEARTBEAT_SEC,
         tool_limits: Limits = DEFAULT_LIMITS,
         gate_limits: Limits = DEFAULT_LIMITS,
+        lease_sec: float = LEASE_SEC,
     ) -> None:
         self.store, self.home, self.repository = store, home, repository
         self.run_id, self.spec, self.interrupted = run_id, spec, interrupted
         self.tool_limits = tool_limits
         self.gates = GateRunner(store, spec.gates, gate_limits, spec.plan_dir)
+        self.turns = LandingTurns(store, repository, lease_sec, keep_fences=True)
         self.recovery = Recovery(store, home, repository, run_id)
         self.progress = Progress(store, run_id, spec.policy, home.root, self.recovery)
         self.sandboxes = SandboxPool(store, repository, home.root, run_id)
@@ -104,6 +109,8 @@ class RunSession:
         """End every worker and sandbox of this session; what one still holds is rolled back."""
         try:
             self.workers.close()
+            crash_point("workers-ended", "every worker is shut down; its sandboxes are there")
+            self.turns.close()
         finally:
             self.sandboxes.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 from resources.attempt import Attempt
 from resources.branches import WorkstreamBranches
 from resources.gates import Subject
+from resources.loop_guard import find_loop
 from resources.outcomes import (
     AttemptFailed,
     AttemptStopped,
@@ -19,7 +20,7 @@ from resources.outcomes import (
     Outcome,
     Retry,
 )
-from resources.retries import RetryDecision, decide_retry
+from resources.retries import RetryDecision, Stop, decide_retry
 from resources.session import RunSession
 from resources.specs import TaskSpec
 from resources.workers import Claim
@@ -103,6 +104,7 @@ class TaskPath:
             scope=spec.scope,
             feedback=task.feedback or "",
             attempt=task.attempts + 1,
+            commit=head,
         )
         with self._session.sandboxes.lease(task.task_id) as sandbox:
             verdict = self._session.gates.judge(
@@ -162,16 +164,7 @@ class TaskPath:
         task = self._store.get("task", claim.task_id)
         if task.token != claim.token:
             return self._overtaken(task)
-        now = self._session.clock.now()
-        decision = decide_retry(
-            reason=failure.reason,
-            retryable=failure.retryable,
-            retry_count=task.retry_count,
-            max_retries=task.max_retries,
-            spec=spec.retry,
-            now=now,
-            uniform=self._jitter,
-        )
+        decision = self._decide(task, spec, failure)
         columns: dict[str, Any] = {
             "token": claim.token,
             "trigger": "timeout_exceeded" if failure.timed_out else "execution_failed",
@@ -190,6 +183,22 @@ class TaskPath:
         if isinstance(decision, RetryDecision):
             return Retry(decision.delay, decision.reason)
         return Failed(decision.reason)
+
+    def _decide(self, task: Any, spec: TaskSpec, failure: AttemptFailed) -> RetryDecision | Stop:
+        """Whether another attempt follows; not when it would only repeat what was refused."""
+        decision = decide_retry(
+            reason=failure.reason,
+            retryable=failure.retryable,
+            retry_count=task.retry_count,
+            max_retries=task.max_retries,
+            spec=spec.retry,
+            now=self._session.clock.now(),
+            uniform=self._jitter,
+        )
+        if isinstance(decision, RetryDecision):
+            loop = find_loop(self._store, task.task_id, task.token)
+            return Stop(loop) if loop else decision
+        return decision
 
     @redone_when_lost
     def _stop(self, claim: Claim) -> Outcome:

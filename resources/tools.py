@@ -27,6 +27,7 @@ from resources.processes import (
 )
 from resources.redaction import Redactor, declared_secrets
 from resources.specs import ToolSpec
+from state.crash_points import crash_point
 from state.errors import PatchlineError
 
 TEXT_LIMIT = 60 * 1024  # bytes; two such texts fit into one argument
@@ -147,6 +148,12 @@ def run_tool(
     spec = run.spec
     env = tool_environment(run)
     timeout_sec = spec.timeout_sec if run.timeout_sec is None else run.timeout_sec
+
+    def started(pid: int) -> None:
+        crash_point("tool-started", "a tool's process runs")
+        if on_start is not None:
+            on_start(pid)
+
     try:
         done = run_process(
             expand_command(spec.command, _values(run), run.files),
@@ -157,12 +164,13 @@ def run_tool(
             stop=stop,
             limits=limits,
             redact=Redactor(declared_secrets(env)),
-            on_start=on_start,
+            on_start=started,
         )
     except CommandExpansionError as error:
         return _not_started(str(error), retryable=False)
     except ProcessNotStarted as error:
         return _not_started(str(error), retryable=error.retryable)
+    crash_point("tool-ended", "a tool has changed files of its sandbox; nothing was read of them")
     outcome = _outcome(spec, done)
     return ToolResult(
         outcome=outcome,

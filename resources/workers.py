@@ -17,6 +17,7 @@ import psutil
 from resources.sandbox_pool import SandboxPool
 from resources.worktrees import Sandbox
 from state import claims
+from state.crash_points import crash_point
 from state.errors import (
     EntityNotFoundError,
     StaleTokenError,
@@ -110,6 +111,7 @@ class WorkerPool:
             if won is None:
                 yield None
                 return
+            crash_point("task-claimed", "the task is running; its tool has not been started")
             with self._watched(Claim(task_id, worker_id, won.token, won.attempt, sandbox)) as claim:
                 yield claim
         finally:
@@ -183,6 +185,7 @@ class WorkerPool:
             if worker_state == "busy":
                 tx.transition("worker", worker_id, "idle", task_id=None)
             usable = sandbox is not None and self._sandboxes.make_idle(tx, sandbox)
+        crash_point("worker-idle", "an attempt has ended; its worker and sandbox are idle again")
         if worker_state in ("busy", "idle"):
             with self._lock:
                 self._idle.append(worker_id)

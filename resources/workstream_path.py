@@ -3,34 +3,44 @@
 Source: design section 4 step 9, decisions W2, W5, W6, W8.
 """
 
-from dataclasses import dataclass
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from resources.branches import BranchDisagrees, WorkstreamBranches
+from resources.conflicts import in_words, others_since
 from resources.gates import Subject, Verdict
 from resources.git_command import GitError
 from resources.landing import (
     Candidate,
     CheckoutBusy,
+    LandedTreeMismatch,
     Lost,
     land_on_target,
-    landing_turn,
     merge_candidate,
     message_with_trailers,
     move_left_behind_checkout,
 )
+from resources.landing_turns import Turn
 from resources.merging import Conflict, merge
 from resources.repository_turn import RepositoryLocked
 from resources.session import RunSession
-from resources.specs import WorkstreamSpec
+from resources.specs import MergeKind, WorkstreamSpec
+from state.crash_points import crash_point
+from state.errors import StaleLeaseError
 from state.lost_transactions import redone_when_lost
 from state.machines import MACHINES
+from state.queries import history
+
+log = logging.getLogger(__name__)
 
 MAX_TARGET_MOVES = 20
 TARGET_BEFORE = "target_before"
 """Metadata of a workstream about to land: where the target was, for whoever takes over."""
 ENDED = MACHINES["workstream"].terminal
-CANNOT_LAND = (CheckoutBusy, GitError, RepositoryLocked, BranchDisagrees)
+CANNOT_LAND = (CheckoutBusy, GitError, RepositoryLocked, BranchDisagrees, LandedTreeMismatch)
 """What fails a validation for good, with words that a person can act upon."""
 
 
@@ -48,6 +58,9 @@ class NotLanded:
     state: str
     reason: str
     interrupted: bool = False
+
+
+_INTERRUPTED = NotLanded("validating", "interrupted", interrupted=True)
 
 
 class WorkstreamPath:
@@ -81,7 +94,12 @@ class WorkstreamPath:
                 return False
             branch = f"patchline/{self._session.run_id}/{row.slug}"
             self._store.update("workstream", ws_id, branch=branch, base_commit=base)
-            self._branches.create(self._store.get("workstream", ws_id))
+            crash_point("branch-named", "a workstream's branch is recorded; git has none")
+            with self._session.turns.turn(branch, self._session.interrupted) as turn:
+                if turn is None:
+                    return False
+                turn.do(partial(self._branches.create, self._store.get("workstream", ws_id)))
+                crash_point("branch-made", "a workstream's branch is there; it is not ready")
             self._store.transition("workstream", ws_id, "ready")
         return True
 
@@ -130,7 +148,7 @@ class WorkstreamPath:
             self._delete_branch(row)
             return Landed(row.merge_commit)
         if row.state not in ENDED and self._session.interrupted.is_set():
-            return NotLanded(row.state, "interrupted", interrupted=True)
+            return replace(_INTERRUPTED, state=row.state)
         if row.state in ("ready", "executing") and not self._validating(row):
             row = self._store.get("workstream", ws_id)
         if row.state in ENDED or row.state in ("planned", "blocked", "ready"):
@@ -154,20 +172,35 @@ class WorkstreamPath:
         row = self._store.get("workstream", ws_id)
         target = self._store.get("run", self._session.run_id).target
         try:
-            self._branches.head(row)  # for people: a failed workstream's branch is kept
+            with self._turn(row.branch) as turn:
+                if turn is None:
+                    return _INTERRUPTED
+                # For people: a failed workstream's branch is kept.
+                turn.do(partial(self._branches.head, row))
             self._branches.check(row, row.head_commit)
-            with landing_turn(self._repository, target):
-                for _ in range(MAX_TARGET_MOVES):
-                    result = self._try_to_land(row, spec, target)
-                    if not isinstance(result, Lost):
-                        return result
-            reason = f"{target} moved during each of {MAX_TARGET_MOVES} merges"
+            with self._turn(target) as turn:
+                return _INTERRUPTED if turn is None else self._land(row, spec, target, turn)
         except CANNOT_LAND as error:
-            reason = str(error)
-        return self._failed(ws_id, reason)
+            return self._failed(ws_id, str(error))
+
+    def _turn(self, branch: str) -> AbstractContextManager[Turn | None]:
+        return self._session.turns.turn(branch, self._session.interrupted)
+
+    def _land(self, row: Any, spec: WorkstreamSpec, target: str, turn: Turn) -> Landed | NotLanded:
+        for _ in range(MAX_TARGET_MOVES):
+            try:
+                result = self._try_to_land(row, spec, target, turn)
+            except StaleLeaseError as stale:
+                log.warning("%s", stale)
+                turn.take_again()
+                continue  # others may have landed meanwhile
+            if not isinstance(result, Lost):
+                return result
+            crash_point("target-lost", "a person has moved the target; the merge is not landed")
+        return self._failed(row.ws_id, f"{target} moved during each of {MAX_TARGET_MOVES} merges")
 
     def _try_to_land(
-        self, row: Any, spec: WorkstreamSpec, target: str
+        self, row: Any, spec: WorkstreamSpec, target: str, turn: Turn
     ) -> Landed | NotLanded | Lost:
         tip = row.head_commit
         head = self._repository.branch_head(target)
@@ -178,21 +211,43 @@ class WorkstreamPath:
                 before = row.metadata[TARGET_BEFORE]
                 move_left_behind_checkout(self._repository, target, before, row.merge_commit)
             return self._completed(row, row.merge_commit, head)
-        candidate = merge_candidate(self._repository, head, tip)
+        always_merge = self._session.spec.merge is MergeKind.MERGE
+        candidate = merge_candidate(self._repository, head, tip, always_merge)
         if isinstance(candidate, Conflict):
-            paths = ", ".join(candidate.paths)
-            return self._failed(row.ws_id, f"conflict with {target} in {paths}")
+            return self._failed(row.ws_id, self._conflict(row, target, head or tip, candidate))
         verdict = self._judge(row, spec, candidate, tip)
         if verdict.stopped:
-            return NotLanded("validating", "interrupted", interrupted=True)
+            return _INTERRUPTED
         if not verdict.passed:
             reason = "; ".join(verdict.failures) or "no gate judged the merge"
             return self._failed(row.ws_id, reason)
-        commit = candidate.commit or self._merge_commit(row, spec, candidate)
+        commit = candidate.commit or self._merge_commit(row, spec, candidate, verdict)
+        crash_point("merge-judged", "a merge has passed its gates; where it goes is not recorded")
         intent = {**row.metadata, TARGET_BEFORE: head}
         self._store.update("workstream", row.ws_id, merge_commit=commit, metadata=intent)
-        lost = land_on_target(self._repository, target, candidate, commit)
-        return lost or self._completed(row, commit, commit)
+        self._refuse_unjudged(candidate, verdict)
+        crash_point("merge-intended", "the merge is recorded; the target has not moved")
+        lost = land_on_target(self._repository, target, candidate, commit, turn.fence)
+        if lost is not None:
+            return lost
+        crash_point("merge-landed", "the workstream is on the target; it says validating")
+        return self._completed(row, commit, commit)
+
+    def _conflict(self, row: Any, target: str, head: str, conflict: Conflict) -> str:
+        """Which paths, and who changed them on the target since the workstream began."""
+        since = self._repository.common_ancestor(head, row.head_commit)
+        others = others_since(self._store, self._repository, since, head, conflict.paths)
+        return f"conflict with {target} in {in_words(conflict.paths, others)}"
+
+    def _refuse_unjudged(self, candidate: Candidate, verdict: Verdict) -> None:
+        """Every gate's record is of the tree that is about to land; git is asked by `land`."""
+        gates = self._store.find("test_gate", gate_id=list(verdict.gate_ids))
+        trees = {gate.tree for gate in gates}
+        if trees != {candidate.tree}:
+            raise LandedTreeMismatch(
+                f"the merge has the tree {candidate.tree}, but its gates judged {sorted(trees)}; "
+                "nothing landed"
+            )
 
     def _judge(self, row: Any, spec: WorkstreamSpec, candidate: Candidate, tip: str) -> Verdict:
         """The gates' word on the merge."""
@@ -203,13 +258,21 @@ class WorkstreamPath:
             workstream_id=row.ws_id,
             role="workstream",
             label=spec.id,
+            commit=candidate.commit,
         )
         stop = self._session.interrupted
         with self._session.sandboxes.lease(None) as sandbox:
             return self._session.gates.judge(spec.gates, subject, sandbox, stop)
 
-    def _merge_commit(self, row: Any, spec: WorkstreamSpec, candidate: Candidate) -> str:
-        trailers = {"Patchline-Run": self._session.run_id}
+    def _merge_commit(
+        self, row: Any, spec: WorkstreamSpec, candidate: Candidate, verdict: Verdict
+    ) -> str:
+        trailers = {
+            "Patchline-Run": self._session.run_id,
+            "Patchline-Workstream": row.ws_id,
+            "Patchline-Gates": ", ".join(verdict.gate_ids),
+            "Patchline-Audit": history(self._store, "workstream", row.ws_id)[-1].event_id,
+        }
         message = message_with_trailers(f"Merge workstream {spec.id}: {spec.title}", trailers)
         return self._repository.commit(
             candidate.tree,
@@ -224,11 +287,19 @@ class WorkstreamPath:
             tx.transition("workstream", row.ws_id, "completed", merge_commit=commit)
             if head is not None:
                 tx.update("run", row.run_id, head_commit=head)
+        crash_point("workstream-completed", "a workstream is completed; its branch is there")
         self._delete_branch(row)
         return Landed(commit)
 
     def _delete_branch(self, row: Any) -> None:
-        self._branches.delete(row)
+        """Delete the branch of what has landed, and then its fence."""
+        if self._repository.branch_head(row.branch) is None:
+            return
+        with self._turn(row.branch) as turn:
+            if turn is not None:
+                turn.do(partial(self._branches.delete, row))
+                crash_point("branch-deleted", "a landed branch is deleted; its fence is up")
+                turn.last = True
 
     def _failed(self, ws_id: str, reason: str) -> NotLanded:
         self._session.progress.end_workstream(ws_id, reason, "validation_failed")

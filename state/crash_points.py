@@ -34,20 +34,29 @@ class _Armed:
 
 
 _armed: _Armed | None = _Armed(os.environ[ARMED_BY]) if os.environ.get(ARMED_BY) else None
+_passed: list[str] | None = None
 
 
-def crash_point(name: str, between: str) -> None:  # noqa: ARG001: the tests read it in the source
+def crash_point(name: str, between: str) -> None:
     """Die here, as if the machine had lost its power, if this process was armed to.
 
     Args:
         name: unique in the product, in `words-with-hyphens`.
         between: what is on disk by now, and what is not: a sentence for docs/CRASH_MATRIX.md.
     """
+    if _passed is not None:
+        _passed.append(name)
     if _armed is not None:
         _armed.pass_by(name)
 
 
 def arm(spelled: str | None) -> None:
     """Arm this process, as `PATCHLINE_CRASH_POINT` does, or disarm it (None)."""
-    global _armed  # noqa: PLW0603: one process, one death
+    global _armed
     _armed = _Armed(spelled) if spelled else None
+
+
+def record(passed: list[str] | None) -> None:
+    """Note the name of every point that this process passes in a list, or no longer (None)."""
+    global _passed
+    _passed = passed

@@ -272,6 +272,20 @@ class PlanError(PatchlineError):
         super().__init__("\n".join(str(one) for one in self.problems) or "The plan has problems.")
 
 
+class StaleLeaseError(PatchlineError):
+    """Somebody else has taken the lease over; its former holder may move the branch no more."""
+
+    code = "stale_lease"
+
+    def __init__(self, branch: str, token: int | None = None) -> None:
+        self.branch, self.token = branch, token
+        which = "" if token is None else f" with token {token}"
+        super().__init__(
+            f"The lease{which} on branch {branch} is not ours any more: it had expired, and "
+            "another session lands there. Nothing was moved; take the lease again."
+        )
+
+
 class PreflightError(PatchlineError):
     """The environment is not fit to begin; nothing was started."""
 

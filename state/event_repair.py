@@ -5,10 +5,12 @@ middle, and in full files. Source: design section 7, "reconcile repairs the even
 """
 
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from state.crash_points import crash_point
 from state.errors import StoreUnavailableError
 from state.event_files import (
     RotatedFile,
@@ -49,8 +51,7 @@ def _repair(events: EventFile) -> list[Path]:
         kept: Path | None = full.path
         if full.first <= written or not _holds(events, full.path, full.first, full.last):
             with events.turn():
-                events.set_aside(full.path)
-                kept = _write_full(events, max(full.first, written + 1), full.last)
+                kept = _write_full(events, full, max(full.first, written + 1))
             mended.append(full.path)
         if kept is not None:
             good.add(kept)
@@ -108,12 +109,16 @@ def _same(events: EventFile, file: int, size: int, first: int, last: int) -> boo
     return place == size and ends == [first, last]
 
 
-def _write_full(events: EventFile, first: int, last: int) -> Path | None:
-    """Write a full file with the rows of the table in that range, if there are any; says which."""
+def _write_full(events: EventFile, full: RotatedFile, first: int) -> Path | None:
+    """Write a full file anew, with those of its rows that are in the table; says which it is now.
+
+    What it was is kept aside. Its name is not without a file at any moment, whoever dies: one that
+    is not there counts as deleted on purpose.
+    """
     fresh = events.path.with_name(events.path.name + ".new")
     written: tuple[int, int] | None = None
     with fresh.open("wb") as file:
-        for page in settled_pages(events.database, first - 1, until=last):
+        for page in settled_pages(events.database, first - 1, until=full.last):
             file.write("".join(as_lines(page)).encode())
             begin = written[0] if written else page[0].transition_id
             written = begin, page[-1].transition_id
@@ -121,10 +126,16 @@ def _write_full(events: EventFile, first: int, last: int) -> Path | None:
         os.fsync(file.fileno())
     if written is None:
         fresh.unlink()
+        events.set_aside(full.path)
         return None
-    full = rotated_path(events.path, *written)
-    os.replace(fresh, full)
-    return full
+    named = rotated_path(events.path, *written)
+    if named == full.path:
+        shutil.copy2(full.path, full.path.with_name(full.path.name + ".old"))
+    crash_point("event-file-rewritten", "a full file's rows are on disk anew, not under its name")
+    os.replace(fresh, named)
+    if named != full.path:
+        events.set_aside(full.path)
+    return named
 
 
 def _inode(path: Path) -> int:

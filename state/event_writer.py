@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from state.audit import TransitionRecord
+from state.crash_points import crash_point
 from state.database import Database
 from state.event_files import (
     RotatedFile,
@@ -70,6 +71,9 @@ class EventWriter:
         kept = path.with_name(path.name + ".old")
         _LOG.warning("%s does not fit the database; it is kept as %s.", path, kept.name)
         os.replace(path, kept)
+        crash_point(
+            "event-file-set-aside", "a file that does not fit has another name; none is there"
+        )
 
     def _opened(self) -> tuple[int, int]:
         """The event file and its size; opened again when it was replaced, removed or rotated."""
@@ -185,8 +189,10 @@ class EventWriter:
         assert file is not None
         if self.size == 0:
             self._lock.note_beginning(first.transition_id, first.event_id)
+            crash_point("event-file-begun", "its first row is noted beside the file; it is empty")
         while data:
             data = data[os.write(file, data) :]
+        crash_point("events-written", "they are in the file; how far it goes is not noted")
         self._remember(size, last)
 
     def _rotate(self) -> None:
@@ -205,10 +211,12 @@ class EventWriter:
         if row is None:
             raise EventFileMismatch(f"{self.path} does not fit the database.")
         os.fsync(file)
+        crash_point("event-file-full", "all of it is on disk; it is still the current one")
         full = rotated_path(self.path, row, self.last)
         if full.exists():
             self.set_aside(full)
         os.rename(self._name, full)
+        crash_point("event-file-renamed", "the full file has its name; there is no current one")
         last = self.last
         self._opened()
         self._remember(0, last)

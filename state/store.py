@@ -13,6 +13,7 @@ from state.audit import Contexts, TransitionRecord
 from state.claims import Claim
 from state.clock_and_ids import Clock, IdSource, SystemClock, UlidSource, timestamp
 from state.connection import Connection, Row
+from state.crash_points import crash_point
 from state.database import Database, open_database
 from state.entities import kind_of
 from state.errors import StoreUsageError
@@ -135,6 +136,7 @@ class StateStore:
             if records:  # their numbers are a gap now, where the database has any
                 self.events.publish_behind_gap()
             raise
+        crash_point("transaction-kept", "its rows are in the database, not in the event file")
         if records:
             self.events.publish()
 

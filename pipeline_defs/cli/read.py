@@ -5,12 +5,14 @@ from typing import Any
 import click
 
 from pipeline_defs.cli.output import duration, json_option, print_json, print_table, shorten
+from pipeline_defs.cli.quarantine_view import print_quarantine, with_quarantine
 from pipeline_defs.cli.stores import existing_store
 from pipeline_defs.cli.summary import print_summary
 from state.errors import EntityNotFoundError
 from state.home import Home
 from state.machines import MACHINES
 from state.queries import LISTS, list_entities, run_summary
+from state.store import StateStore
 
 COLUMNS = {
     "runs": ("run_id", "plan", "state", "target", "created_at", "reason"),
@@ -95,7 +97,7 @@ def list_(
         if store is not None:
             if run:
                 filters["run_id"] = store.get("run", run).run_id
-            rows = list_entities(store, kind, filters, limit or (None if as_json else PAGE + 1))
+            rows = _rows(store, kind, filters, limit or (None if as_json else PAGE + 1))
         elif run:
             raise EntityNotFoundError("run", run)
         names = _names(store, kind, rows) if store is not None and not as_json else []
@@ -106,11 +108,24 @@ def list_(
     if not shown:
         click.echo(f"There are no {kind}{' like that' if filters else ' yet'}.")
         return 0
-    headings, cells = _table(kind, shown, names)
-    print_table(headings, cells)
+    _print(kind, shown, names)
     if len(rows) > len(shown):
         click.echo(f"These are the newest {PAGE}; more with --limit.", err=True)
     return 0
+
+
+def _rows(
+    store: StateStore, kind: str, filters: dict[str, Any], limit: int | None
+) -> list[dict[str, Any]]:
+    rows = list_entities(store, kind, filters, limit)
+    return with_quarantine(store, rows) if kind == "patches" else rows
+
+
+def _print(kind: str, rows: list[dict[str, Any]], names: list[str]) -> None:
+    if all(row.get("state") == "quarantined" for row in rows):
+        print_quarantine(rows)
+    else:
+        print_table(*_table(kind, rows, names))
 
 
 def _table(

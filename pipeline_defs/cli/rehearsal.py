@@ -64,6 +64,7 @@ def _workstream(plan: Plan, ws: Workstream) -> dict[str, Any]:
                 "depends_on": [f"{ws.id}/{other}" for other in task.task.depends_on],
                 "tool": task.tool_id,
                 "command": list(task.tool.command),
+                "file": task.tool.file,
                 "files_scope": list(task.scope),
                 "files_create": list(task.create),
                 "gates": list(task.gates),
@@ -90,7 +91,8 @@ def _print(document: dict[str, Any]) -> None:
             off = "" if ws["enabled"] else " (disabled: would be skipped)"
             click.echo(f"  {ws['id']}{after}{off}")
             for task in ws["tasks"]:
-                click.echo(f"    {task['id']}: {' '.join(task['command'])}")
+                does = f"the patch {task['file']}" if task["file"] else " ".join(task["command"])
+                click.echo(f"    {task['id']}: {does}")
                 needs = [other.rpartition("/")[2] for other in task["depends_on"]]
                 order = f"after {', '.join(needs)}; " if needs else ""
                 click.echo(f"      {order}judged by {', '.join(task['gates'])}")

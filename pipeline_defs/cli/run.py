@@ -86,6 +86,7 @@ def resume(run: str | None, as_json: bool) -> int:
     from pipeline_defs.cli.run_lock import is_executed
     from pipeline_defs.cli.stores import existing_store
     from pipeline_defs.revisions import open_revision
+    from state.whole_files import write_whole
 
     home = Home.find()
     with existing_store(home) as store:
@@ -93,6 +94,10 @@ def resume(run: str | None, as_json: bool) -> int:
             raise EntityNotFoundError("run", run)
         row = store.get("run", run) if run else _newest_open(store)
         if row.state in RUN_ENDED:
+            _clear_up(store, home, row)
+            done = _take_back_what_is_owed(store, home, row, as_json)
+            if done is not None:
+                return done
             raise click.UsageError(
                 f"Run {row.run_id} has ended: it {row.state}. Ended runs are never reopened;"
                 " start a new one with: patchline run PLAN"
@@ -106,11 +111,31 @@ def resume(run: str | None, as_json: bool) -> int:
         path = home.plans / phase.plan / f"{phase.sha256}.yaml"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(phase.document, encoding="utf-8")
+            write_whole(path, phase.document.encode())
         revision = open_revision(path, phase.source)
         from pipeline_defs.cli.execution import execute_and_report
 
         return execute_and_report(store, home, revision, row, as_json=as_json, resumed=True)
+
+
+def _clear_up(store: "StateStore", home: Home, row: Any) -> None:
+    """Remove what a process has left that died behind the last change of its run's state."""
+    from pipeline_defs.cli.run_lock import executing, is_executed
+    from resources.recovery import Recovery
+    from resources.repository import Repository
+
+    if is_executed(store, home, row.run_id) or not Path(row.repo).is_dir():
+        return  # its process is about to end, or there is nothing that it could have left in git
+    with executing(home, row.run_id):
+        repository = Repository.open(Path(row.repo), home.root)
+        Recovery(store, home, repository, row.run_id).take_over()
+
+
+def _take_back_what_is_owed(store: "StateStore", home: Home, row: Any, as_json: bool) -> int | None:
+    """Go on with rollbacks of an ended run, and with making up for its failures."""
+    from pipeline_defs.cli.rollback import take_up
+
+    return take_up(store, home, row, as_json)
 
 
 def _newest_open(store: "StateStore") -> Any:

@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DatabaseError
 
+from state.crash_points import crash_point
 from state.errors import StoreUnavailableError
 from state.migrations.snapshot import reference, snapshot
 from state.migrations.targets import Target, target_of
@@ -77,6 +78,7 @@ def _upgrade(target: Target) -> Upgrade:
                 raise
             copy = copy or mine
             applied.append(step)
+        crash_point("schema-revised", "one revision of the schema is kept; the next is not begun")
 
 
 def _apply(connection: sa.Connection, version: str | None, step: str) -> None:

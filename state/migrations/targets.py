@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from state.canonical import canonical_json
+from state.crash_points import crash_point
 from state.database import parse_url, sqlite_path
 from state.errors import StoreUnavailableError
 from state.locks import file_lock
@@ -132,6 +133,7 @@ class SqliteTarget:
             # A single file that can be moved about, without a journal beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
         shutil.copymode(self.path, fresh)
+        crash_point("database-copied", "a copy is on disk, not under its name; nothing is altered")
         fresh.replace(kept)
         folder = os.open(kept.parent, os.O_RDONLY)
         try:

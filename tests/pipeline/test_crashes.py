@@ -1,4 +1,4 @@
-"""A process that dies at any moment: whoever resumes finds out where it was."""
+"""A process that dies with a tool or a gate at work; tests/crash/ kills it everywhere else."""
 
 import os
 import signal
@@ -11,33 +11,13 @@ import psutil
 import pytest
 
 from pipeline_defs.launch import execute_run
-from pipeline_defs.revisions import Revision
+from pipeline_defs.revisions import Revision, open_revision
 from pipeline_defs.runs import Launch, open_run
-from state.queries import history
+from state.home import Home
 from tests.forks import fork
-from tests.pipeline import dying_run
 from tests.pipeline.lab import Lab, Ran, make_repository, processes_of, stream, task
 
 ROOT = Path(__file__).parents[2]
-FAULTS = {
-    "the patch was accepted": ("resources.ledger", "PatchLedger.record", "after"),
-    "the gates have passed": ("resources.ledger", "PatchLedger.verified", "before"),
-    "the commit is about to land": ("resources.branches", "land", "before"),
-    "the commit has landed and nobody wrote it down": ("resources.branches", "land", "after"),
-    "the task has just been completed": ("resources.ledger", "PatchLedger.committed", "after"),
-    "the target is about to move": ("resources.workstream_path", "land_on_target", "before"),
-    "the target has moved and its checkout has not": (
-        "resources.landing",
-        "move_forward",
-        "before",
-    ),
-    "the target has moved": ("resources.workstream_path", "land_on_target", "after"),
-    "the workstream is completed and its branch is there": (
-        "resources.workstream_path",
-        "WorkstreamPath._delete_branch",
-        "before",
-    ),
-}
 
 
 def opened(lab: Lab, *streams: dict[str, object], **plan: object) -> tuple[Revision, str]:
@@ -47,9 +27,14 @@ def opened(lab: Lab, *streams: dict[str, object], **plan: object) -> tuple[Revis
     return revision, open_run(lab.store, lab.home, Launch(revision)).run_id
 
 
-def start(revision: Revision, run_id: str, *fault: str) -> BaseProcess:
-    program = partial(dying_run.execute, revision.path, str(revision.source), run_id, *fault)
+def start(revision: Revision, run_id: str) -> BaseProcess:
+    program = partial(executed, revision.path, str(revision.source), run_id)
     return fork(program, ROOT, os.environ)
+
+
+def executed(revision: Path, source: str, run_id: str) -> None:
+    """Execute a run of the home that the environment names."""
+    execute_run(Home.find(), open_revision(revision, source), run_id)
 
 
 def ended(process: BaseProcess) -> int | None:
@@ -70,22 +55,6 @@ def assert_each_task_landed_once(lab: Lab, ran: Ran) -> None:
         assert subjects.count(f"Do {name.split('/')[1]}") == 1, subjects
         assert len(ran.ledger(name, "committed")) == 1
     assert lab.git("status", "--porcelain") == ""
-
-
-@pytest.mark.parametrize("moment", FAULTS)
-def test_a_run_that_dies_is_resumed_and_lands_everything_once(lab: Lab, moment: str) -> None:
-    revision, run_id = opened(
-        lab,
-        stream(
-            "core",
-            task("one", "echo more >> a.txt", max_retries=1),
-            task("two", "echo more >> b.txt", max_retries=1, depends_on=["one"]),
-        ),
-    )
-    assert ended(start(revision, run_id, *FAULTS[moment])) == -signal.SIGKILL
-    ran = lab.execute(revision, run_id)
-    assert_each_task_landed_once(lab, ran)
-    assert "resumed" in [row.trigger for row in history(lab.store, "run", run_id)]
 
 
 @pytest.mark.parametrize("busy", ["tool", "gate"])

@@ -7,20 +7,21 @@ from tests.property.parts import Steps, accepted, commit_patch, live, to, with_e
 
 _IN_TURN = frozenset(
     {"applied", "gating", "gated", "ungated", "ungated_stop", "verified", "lost", "again"}
-    | {"requeue", "landed"}
+    | {"put_back", "requeue", "landed"}
 )
-ACTS_OF_GIT = frozenset({"verified", "lost", "again"})
+ACTS_OF_GIT = frozenset({"verified", "again", "put_back"})
 """Lines that write nothing to the store: they run while a transaction is under way."""
 
 
 def _landing(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
-    own = state.entries[thread.task]
-    assert own is not None
     if rules.landing_lease:
-        if any(_holds_lease(rules, state, other) for other in state.threads):
+        if _somebodys_turn(rules, state):
             return
+        state = _take_turn(rules, state, thread)
         if thread.apply == 1:
             thread = thread._replace(base=tip(state, state.tasks[thread.task].stream))
+    own = state.entries[thread.task]
+    assert own is not None
 
     def conflict() -> State:
         end = rules.go("patch_ledger", own.state, "apply_failed", "quarantined")
@@ -36,9 +37,56 @@ def _landing(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
     yield "apply", write(rules, state, slot, thread, applied)
 
 
-def _holds_lease(rules: Rules, state: State, thread: Thread | None) -> bool:
-    """From its apply to its commit; the lease of a fenced attempt is over."""
-    return thread is not None and thread.at in _IN_TURN and live(rules, state, thread)
+def _somebodys_turn(rules: Rules, state: State) -> bool:
+    """From its apply to its commit; the lease of one that sleeps or was fenced is over."""
+    return any(
+        other is not None
+        and other.at in _IN_TURN
+        and not other.paused
+        and live(rules, state, other)
+        for other in state.threads
+    )
+
+
+def _take_turn(rules: Rules, state: State, thread: Thread) -> State:
+    """Put the fence up, and write down what others have landed who did not come to say so."""
+    stream = state.tasks[thread.task].stream
+    fences = put(state.fences, stream, (thread.task, thread.token))
+    return _settled(rules, state._replace(fences=fences), stream)
+
+
+def _settled(rules: Rules, state: State, stream: int) -> State:
+    if "settle" in rules.left_out:
+        return state
+    right = tip(state, stream)
+    for task, entry in enumerate(state.entries):
+        if entry is None or entry.state != "verified" or entry.base != right:
+            continue
+        if state.tasks[task].stream == stream and candidate(task, entry) in state.branches[stream]:
+            return _settled(rules, commit_patch(rules, state, task, entry), stream)
+    return state
+
+
+def _let_by(rules: Rules, state: State, thread: Thread) -> bool:
+    """Whether git lets the thread move its branch: nobody has put another fence up since."""
+    if not rules.landing_lease or "git fence" in rules.left_out:
+        return True
+    own = state.fences[state.tasks[thread.task].stream]
+    return own == (thread.task, thread.token)
+
+
+def _overtaken(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    """Somebody had the turn meanwhile: take it again, unless they have ended the entry."""
+    if _somebodys_turn(rules, state):
+        return
+
+    def again() -> State:
+        after = _take_turn(rules, state, thread)
+        own = after.entries[thread.task]
+        verified = own is not None and (own.state, own.token) == ("verified", thread.token)
+        return to(after, slot, thread, "verified" if verified else "hand_back")
+
+    yield "take the turn again", write(rules, state, slot, thread, again)
 
 
 def _applied(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
@@ -96,7 +144,10 @@ def _ungated(line: str, rules: Rules, state: State, slot: int, thread: Thread) -
 
 
 def _land(otherwise: str, rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
-    """git's compare-and-swap; it knows no tokens."""
+    """git's compare-and-swap; of tokens it knows what the fence says."""
+    if not _let_by(rules, state, thread):
+        yield "fence refuses", partial(to, state, slot, thread, "overtaken")
+        return
     stream = state.tasks[thread.task].stream
     if state.branches[stream] != thread.base:
         yield "branch has moved", partial(to, state, slot, thread, otherwise)
@@ -107,14 +158,29 @@ def _land(otherwise: str, rules: Rules, state: State, slot: int, thread: Thread)
 
 
 def _lost(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
-    """Look where the branch is, and put one back that somebody else has moved."""
+    """Look where the branch is and where it belongs; one that somebody moved is put back."""
     stream = state.tasks[thread.task].stream
-    right, found = tip(state, stream), state.branches[stream]
-    if found not in _unwritten(state, stream, right):
-        found = right
-    after = state._replace(branches=put(state.branches, stream, found))
-    line = "again" if found == thread.base else "requeue"
-    yield "look at branch", partial(to, after, slot, thread._replace(base=found), line)
+
+    def look() -> State:
+        after = _settled(rules, state, stream) if rules.landing_lease else state
+        right, found = tip(after, stream), after.branches[stream]
+        if found != right and found not in _unwritten(after, stream, right):
+            return to(after, slot, thread._replace(seen=found, right=right), "put_back")
+        line = "again" if found == thread.base else "requeue"
+        return to(after, slot, thread._replace(base=found), line)
+
+    yield "look at branch", write(rules, state, slot, thread, look)
+
+
+def _put_back(rules: Rules, state: State, slot: int, thread: Thread) -> Steps:
+    if not _let_by(rules, state, thread):
+        yield "fence refuses", partial(to, state, slot, thread, "overtaken")
+        return
+    stream = state.tasks[thread.task].stream
+    after = state
+    if state.branches[stream] == thread.seen:
+        after = state._replace(branches=put(state.branches, stream, thread.right))
+    yield "put branch back", partial(to, after, slot, thread._replace(seen=(), right=()), "lost")
 
 
 def _unwritten(state: State, stream: int, right: Branch) -> set[Branch]:
@@ -160,6 +226,8 @@ LANDING = {
     "ungated_stop": partial(_ungated, "stopping"),
     "verified": partial(_land, "lost"),
     "lost": _lost,
+    "put_back": _put_back,
+    "overtaken": _overtaken,
     "again": partial(_land, "requeue"),
     "requeue": _requeue,
     "landed": _landed,

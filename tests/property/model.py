@@ -68,6 +68,9 @@ class Thread(NamedTuple):
     base: Branch = ()
     paused: bool = False
     probing: bool = False
+    seen: Branch = ()
+    right: Branch = ()
+    """Where it has seen its branch, and where it is about to put it back to."""
 
 
 class Look(NamedTuple):
@@ -98,7 +101,8 @@ class State(NamedTuple):
 
     `gates` are, for each slot, the state of the gate that runs there, and `hindered` the tasks with
     a gate that was never run, because another did not pass (`resources.gates` records those as
-    BLOCKED). `recorded` are, for each workstream, its branch up to each committed patch.
+    BLOCKED). `recorded` are, for each workstream, its branch up to each committed patch. `fences`
+    are, for each workstream, the attempt (task, token) that git lets move its branch.
     """
 
     run: str
@@ -115,6 +119,7 @@ class State(NamedTuple):
     threads: tuple[Thread | None, ...]
     look: Look | None
     luck: Luck
+    fences: tuple[tuple[int, int] | None, ...] = ()
 
 
 class Step(NamedTuple):
@@ -159,7 +164,7 @@ class Rules:
     max_applies: int = 2
     threshold: int = 1
     luck: Luck = ALWAYS_CRASHING
-    landing_lease: bool = False
+    landing_lease: bool = True
     """Whether one attempt at a time lands, in all processes together (design section 4, 6)."""
     outcomes: frozenset[str] = frozenset({"failed", "hopeless", "empty", "spoiled", "good"})
     legal: frozenset[tuple[str, str, str]] = field(default_factory=_tables)
@@ -239,6 +244,7 @@ class Rules:
             threads=(None,) * self.slots,
             look=None,
             luck=self.luck,
+            fences=(None,) * len(self.streams),
         )
 
 

@@ -1,6 +1,6 @@
 """What has to hold in every state of the model."""
 
-from tests.property.model import ENDED, HALF_WAY, LANDED, State, tip
+from tests.property.model import ENDED, HALF_WAY, LANDED, Branch, State, candidate, tip
 
 
 def held_once(state: State) -> bool:
@@ -89,6 +89,25 @@ def written_is_on_the_branch(state: State) -> bool:
     )
 
 
+def branch_is_as_written(state: State) -> bool:
+    """On a branch is what is written down, or what is verified on top of it; nobody's refuse."""
+    return all(
+        branch[: len(right)] == right
+        and (len(branch) == len(right) or branch[len(right) :] in _verified_on(state, n, right))
+        for n, branch in enumerate(state.branches)
+        for right in [tip(state, n)]
+    )
+
+
+def _verified_on(state: State, stream: int, right: Branch) -> set[Branch]:
+    return {
+        (candidate(task, entry),)
+        for task, entry in enumerate(state.entries)
+        if entry and entry.state == "verified" and entry.base == right
+        if state.tasks[task].stream == stream
+    }
+
+
 ALWAYS = (
     held_once,
     worker_only_while_running,
@@ -99,5 +118,6 @@ ALWAYS = (
     ended_with_everything_under_it,
     landed_is_what_is_written,
     retried_no_more_than_allowed,
+    written_is_on_the_branch,
 )
 """In every state of every world."""

@@ -14,6 +14,7 @@ from tests.property.exploring import (
 )
 from tests.property.model import Rules, State
 from tests.property.properties import (
+    branch_is_as_written,
     committed_only_when_gated,
     held_once,
     landed_is_what_is_written,
@@ -33,11 +34,17 @@ TWO_PROCESSES = Rules(
 )
 
 
-def test_under_a_landing_lease_no_committed_patch_is_pushed_off_its_branch() -> None:
-    leased = replace(TWO_PROCESSES.without(), landing_lease=True)
-    graph = explore(leased)
+def test_under_a_fenced_lease_a_branch_holds_what_is_written_and_nothing_else() -> None:
+    graph = explore(TWO_PROCESSES)
     assert broken(graph, written_is_on_the_branch) == []
+    assert broken(graph, branch_is_as_written) == []
     assert dead_ends(graph) == []
+
+
+@pytest.mark.parametrize("part", ["git fence", "settle"])
+def test_without_a_part_of_the_lease_a_sleeper_is_in_the_way(part: str) -> None:
+    """Taken over in its sleep, it moves the branch; or what it landed is never written down."""
+    assert broken(explore(TWO_PROCESSES.without(part)), branch_is_as_written) != []
 
 
 def test_without_a_lease_a_sleeper_can_push_one_off_and_the_workstream_fails() -> None:
@@ -46,7 +53,7 @@ def test_without_a_lease_a_sleeper_can_push_one_off_and_the_workstream_fails() -
     The ledger is compared with the branch before anything is merged, so nothing wrong reaches
     the target even then (`landed_is_what_is_written`).
     """
-    graph = explore(TWO_PROCESSES)
+    graph = explore(replace(TWO_PROCESSES.without(), landing_lease=False))
     assert broken(graph, written_is_on_the_branch) != []
     assert broken(graph, landed_is_what_is_written) == []
 

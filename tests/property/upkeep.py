@@ -137,9 +137,11 @@ def _asking_git(
     """Cancel a task or fence a worker; git's answer may be old when the transaction writes."""
     entry = state.entries[task] if task is not None else None
     landed = task is not None and has_landed(state, task)
-    if entry and entry.state == "verified":
-        look = Look(why, number, landed)
-        yield _step(f"{why}: ask git", lambda: state._replace(look=look))
+    if task is not None and entry and entry.state == "verified":
+        look, fences = Look(why, number, landed), state.fences
+        if why == "fence":  # a worker that is taken for dead moves nothing any more
+            fences = put(fences, state.tasks[task].stream, None)
+        yield _step(f"{why}: ask git", lambda: state._replace(look=look, fences=fences))
     else:
         yield _step(why, partial(_apply, rules, state, Look(why, number, landed)))
 

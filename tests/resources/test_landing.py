@@ -254,3 +254,22 @@ def test_one_lander_at_a_time_works_on_a_branch_and_others_do_not_wait(box: GitB
             assert not entered.wait(0.05)
     assert entered.wait(10)
     thread.join()
+
+
+def test_the_tree_of_what_lands_is_read_from_the_object_store_each_time(box: GitBox) -> None:
+    tip = box.commit({"a.txt": "tip\n"})
+    assert box.repository.stored_tree_of(tip) == box.repository.tree_of(tip)
+    stored = box.repository.objects / tip[:2] / tip[2:]
+    other = box.commit({"a.txt": "other\n"})
+    stored.chmod(0o644)
+    stored.write_bytes((box.repository.objects / other[:2] / other[2:]).read_bytes())
+    before = box.head()
+    with pytest.raises(LandedTreeMismatch, match="damaged"):
+        land(box.repository, "main", forward(box, other), tip)
+    assert box.head() == before
+
+
+def test_the_tree_of_a_packed_commit_is_read_by_git(box: GitBox) -> None:
+    box.git("gc", "-q")
+    head = box.head()
+    assert box.repository.stored_tree_of(head) == box.git("rev-parse", "main^{tree}")

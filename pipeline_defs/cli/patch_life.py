@@ -1,0 +1,171 @@
+"""`patch drop`, `patch replace`, `patch show`: what becomes of a patch that was refused."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline_defs.cli.entries import named_entry, operator_option
+from pipeline_defs.cli.output import json_option, own_command, print_json
+from pipeline_defs.cli.patch_show import show
+from pipeline_defs.cli.stops import orderly_stop
+from pipeline_defs.cli.stores import required_store
+from pipeline_defs.cli.terminal_text import visible
+from state.home import Home
+
+if TYPE_CHECKING:
+    from resources.replacement import Replacement
+    from resources.replacement_orders import NotLanded, Outcome, Rejected
+    from state.store import StateStore
+
+__all__ = ["drop", "replace", "show"]
+
+INTERRUPTED = 130
+FEEDBACK_LINES = 40
+
+
+@click.command()
+@click.argument("ledger")
+@click.option("--reason", required=True, metavar="WHY", help="Why nobody wants it.")
+@operator_option
+@json_option
+def drop(ledger: str, reason: str, operator: str, as_json: bool) -> int:
+    """Discard the quarantined patch LEDGER. It stays readable with `patch show`.
+
+    Exit code 1 when it is not quarantined, 2 when there is no such patch.
+    """
+    from resources.quarantine import drop as drop_entry
+
+    home = Home.find()
+    with required_store(home) as store:
+        entry = named_entry(store, ledger)
+        if _has_open_replacement(store, entry):
+            _settle_replacement(store, home, entry, operator, reason)
+            entry = store.get("patch_ledger", entry.ledger_id)
+        drop_entry(store, entry, reason, operator)
+        entry = store.get("patch_ledger", entry.ledger_id)
+    if as_json:
+        print_json({"ledger_id": entry.ledger_id, "state": entry.state, "reason": reason})
+    else:
+        click.echo(f"{entry.ledger_id} is dropped.")
+    return 0
+
+
+@click.command()
+@click.argument("ledger")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--reason", default="replaced by hand", metavar="WHY", help="For the history.")
+@operator_option
+@json_option
+def replace(ledger: str, file: Path, reason: str, operator: str, as_json: bool) -> int:
+    """Land the patch in FILE on the target, in the place of the quarantined patch LEDGER.
+
+    FILE is held to what the task's own patch was held to: the policy and scope of its plan, and
+    then the task's gates and its workstream's on exactly the tree that lands. It must fit the
+    target branch as it is now. What it replaces is dropped.
+
+    Exit code 0 when it has landed, 1 when it was rejected or a gate failed (LEDGER stays in
+    quarantine), 2 for bad input, 3 when the run still works or the environment is not fit. After a
+    crash, ask again.
+    """
+    home = Home.find()
+    with required_store(home) as store:
+        entry = named_entry(store, ledger)
+        with _replacement(store, home, entry, operator, reason) as (one, stop):
+            outcome = one.land(file, stop)
+        target = store.get("run", entry.run_id).target
+    return _report(home, entry.ledger_id, target, outcome, as_json)
+
+
+# -- parts --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _replacement(
+    store: "StateStore", home: Home, entry: Any, operator: str, reason: str
+) -> "Iterator[tuple[Replacement, threading.Event]]":
+    """A replacement of an entry whose run nobody else works on, and what Ctrl-C sets."""
+    from pipeline_defs.cli.run_lock import executing
+    from pipeline_defs.past_runs import spec_of_run
+    from resources.quarantine import refuse_unless_over
+    from resources.replacement import Replacement
+    from resources.replacement_orders import Request
+    from resources.repository import Repository
+    from resources.session import RunSession
+
+    refuse_unless_over(store, entry)
+    run = store.get("run", entry.run_id)
+    spec = spec_of_run(store, home, run)
+    repository = Repository.open(Path(run.repo), home.root)
+    with executing(home, run.run_id), orderly_stop() as stop:
+        session = RunSession(store, home, repository, run.run_id, spec, stop)
+        try:
+            entry = store.get("patch_ledger", entry.ledger_id)
+            yield Replacement(session, Request(entry, operator, reason)), stop
+        finally:
+            session.close()
+
+
+def _has_open_replacement(store: "StateStore", entry: Any) -> bool:
+    from resources.ledger import UNLANDED
+
+    unfinished = (*UNLANDED, "committed")
+    replacements = store.find("patch_ledger", replaces=entry.ledger_id)
+    return entry.state == "quarantined" and any(one.state in unfinished for one in replacements)
+
+
+def _settle_replacement(
+    store: "StateStore", home: Home, entry: Any, operator: str, reason: str
+) -> None:
+    """End what a replacement that died has left: it may have landed, which drops the entry too."""
+    with _replacement(store, home, entry, operator, reason) as (one, _):
+        one.settle("the process died")
+
+
+def _report(home: Home, replaced: str, target: str, outcome: "Outcome", as_json: bool) -> int:
+    from resources.replacement_orders import NotLanded, Rejected, Replaced
+
+    document: dict[str, Any] = {"replaces": replaced, "target": target}
+    match outcome:
+        case Replaced(ledger_id, commit):
+            document |= {"ledger_id": ledger_id, "state": "committed", "commit_sha": commit}
+            words, code = (
+                [
+                    f"{ledger_id} has landed on {target} as {commit[:12]}.",
+                    f"{replaced} is dropped.",
+                ],
+                0,
+            )
+        case Rejected():
+            document |= {"ledger_id": None, "state": "rejected", "commit_sha": None}
+            document["reasons"] = [reason.to_json() for reason in outcome.reasons]
+            words, code = _rejected(outcome, replaced), 1
+        case NotLanded(ledger_id, reason):
+            document |= {"ledger_id": ledger_id, "state": "not_landed", "commit_sha": None}
+            document |= {"reason": reason, "feedback": outcome.feedback}
+            words = _not_landed(home, outcome, replaced)
+            code = INTERRUPTED if outcome.interrupted else 1
+    if as_json:
+        print_json(document)
+    else:
+        for line in words:
+            click.echo(visible(line))
+    return code
+
+
+def _rejected(outcome: "Rejected", replaced: str) -> list[str]:
+    reasons = [f"  {one.code}: {one.message}" for one in outcome.reasons]
+    return ["The patch is rejected:", *reasons, f"Nothing landed; {replaced} stays in quarantine."]
+
+
+def _not_landed(home: Home, outcome: "NotLanded", replaced: str) -> list[str]:
+    tail = outcome.feedback.rstrip("\n").split("\n")[-FEEDBACK_LINES:] if outcome.feedback else []
+    more = own_command(home, "patch", "show", outcome.ledger_id)
+    return [
+        f"The patch did not land: {outcome.reason}",
+        *(f"  {line}" for line in tail),
+        f"{replaced} stays in quarantine. More: {more}",
+    ]

@@ -1,0 +1,110 @@
+"""Landers that are taken over in the middle: nothing they have landed is lost or done twice."""
+
+from typing import Any
+
+import pytest
+
+from pipeline_defs.launch import execute_run
+from pipeline_defs.runs import Launch, open_run
+from resources.branches import WorkstreamBranch, WorkstreamBranches
+from resources.landing_turns import LandingTurns
+from resources.recovery import Recovery
+from resources.repository import Repository
+from state import leases
+from state.leases import Lease
+from tests.pipeline.lab import Lab, make_repository, stream, task
+
+
+def take_over(lab: Lab, branch: str) -> None:
+    """Another session takes the branch from whoever holds it, as if their lease had expired."""
+    repository = Repository.open(lab.repo, lab.home.root)
+    name = str(repository.git_dir)
+    held = lab.store.look(lambda connection: leases.held_in(connection, name))
+    turns = LandingTurns(lab.store, repository)
+    (gone,) = [one.holder for one in held if one.branch == branch]
+    with lab.store.batch() as tx:
+        lease = leases.acquire(tx, name, branch, turns._holder, 30.0, gone=gone)
+    assert isinstance(lease, Lease)
+    fenced = turns._fenced(lease)
+    assert fenced is not None
+    repository.delete_reference(fenced[1].reference, fenced[1].oid)
+    with lab.store.batch() as tx:
+        leases.release(tx, lease)
+
+
+@pytest.fixture
+def overtaken(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The first patch to land finds that its lease was taken over; says what else happens then."""
+    land, meanwhile = WorkstreamBranch.land, ["take over"]
+
+    def late(self: WorkstreamBranch, *args: Any) -> Any:
+        if meanwhile:
+            take_over(lab, self.branch)
+            if meanwhile.pop(0) == "end":
+                end_the_worker(lab)
+        return land(self, *args)
+
+    monkeypatch.setattr(WorkstreamBranch, "land", late)
+    return meanwhile
+
+
+def end_the_worker(lab: Lab) -> None:
+    (busy,) = lab.store.find("worker", state="busy")
+    run_id = busy.run_id
+    repository = Repository.open(lab.repo, lab.home.root)
+    Recovery(lab.store, lab.home, repository, run_id).fence(busy.worker_id)
+
+
+def test_a_judged_patch_lands_in_a_new_turn_when_the_branch_has_not_moved(
+    lab: Lab, overtaken: list[str]
+) -> None:
+    ran = lab.run(stream("core", task("one", "echo more >> a.txt")))
+    assert ran.state == "succeeded"
+    assert overtaken == []
+    (entry,) = ran.ledger()
+    assert (entry.state, entry.apply_attempts) == ("committed", 1)
+    assert len(ran.gates(ledger_id=entry.ledger_id)) == 1
+
+
+def test_a_patch_whose_attempt_was_ended_meanwhile_does_not_land(
+    lab: Lab, overtaken: list[str]
+) -> None:
+    overtaken[:] = ["end"]
+    make_repository(lab.repo)
+    revision = lab.register(stream("core", task("one", "echo more >> a.txt", max_retries=1)))
+    run_id = open_run(lab.store, lab.home, Launch(revision)).run_id
+    assert not execute_run(lab.home, revision, run_id)
+    ran = lab.execute(revision, run_id)
+    assert sorted(entry.state for entry in ran.ledger()) == ["committed", "dropped"]
+    assert ran.state == "succeeded"
+    assert lab.show("a.txt") == "a\nmore"
+
+
+def test_what_a_silent_lander_has_landed_is_written_down_by_the_next(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moved the branch and sleeps; another would build on its commit, and then lose it."""
+    make_repository(lab.repo)
+    land, settled = WorkstreamBranch.land, list[str]()
+
+    def sleepy(self: WorkstreamBranch, candidate: Any, commit: str, fence: Any) -> Any:
+        lost = land(self, candidate, commit, fence)
+        if not settled:
+            take_over(lab, self.branch)
+            (row,) = lab.store.find("workstream")
+            branches = WorkstreamBranches(lab.store, Repository.open(lab.repo, lab.home.root))
+            settled.append(branches.landed(row))
+            assert settled == [commit]
+        return lost
+
+    monkeypatch.setattr(WorkstreamBranch, "land", sleepy)
+    ran = lab.run(
+        stream(
+            "core",
+            task("one", "echo more >> a.txt"),
+            task("two", "echo more >> b.txt", depends_on=["one"]),
+        )
+    )
+    assert ran.state == "succeeded"
+    assert len(ran.ledger(state="committed")) == 2
+    assert ran.ledger("core/one")[0].commit_sha == settled[0]
