@@ -114,7 +114,7 @@ def _of_leases(spelling: Spelling) -> Iterator[Watch]:
                 "a lease stays that of its branch",
                 any_differs([table.c[n] for n in ("lease_id", "repository", "branch")], spelling),
             ),
-            Rule("token", "tokens only grow", "NEW.token < OLD.token"),
+            Rule("token", "the tokens of a lease only grow", "NEW.token < OLD.token"),
         ),
     )
     yield never(table.name, "DELETE")

@@ -12,6 +12,7 @@ from state.facts import FLAGS, NEEDS, SINGLE_END
 from state.machines import MACHINES
 from state.schema import METADATA
 from tests.state.enforcement import LATER, Raw
+from tests.state.stateless import make_compensation, make_lease
 from tests.state.world import World
 
 EARLY = "2001-01-01T00:00:00.000000Z"
@@ -91,6 +92,16 @@ STATELESS = {
     "ck_workstream_dependencies_self": "INSERT INTO workstream_dependencies VALUES ('a', 'a')",
     "ck_task_dependencies_self": "INSERT INTO task_dependencies VALUES ('a', 'a')",
     "ck_task_gates_role": "INSERT INTO task_gates VALUES ('a', 'b', 'sideways')",
+    "ck_landing_leases_token": "UPDATE landing_leases SET token = -1",
+    "ck_landing_leases_expires_at": "UPDATE landing_leases SET holder = NULL",
+    "ck_compensation_plans_on_failure": "UPDATE compensation_plans SET on_failure = 'shrug'",
+    "ck_compensation_plans_outcome": (
+        "UPDATE compensation_plans SET outcome = 'so so', completed_at = created_at"
+    ),
+    "ck_compensation_plans_completed_at": "UPDATE compensation_plans SET outcome = 'done'",
+    "ck_compensation_actions_action": "UPDATE compensation_actions SET action = 'pray'",
+    "ck_compensation_actions_status": "UPDATE compensation_actions SET status = 'lost'",
+    "ck_compensation_actions_ended_at": "UPDATE compensation_actions SET status = 'done'",
 }
 WORKER = ("ck_tasks_worker_only_running", "ck_tasks_running_worker_id")
 SAYS_TOO = dict([WORKER, WORKER[::-1]])
@@ -146,6 +157,8 @@ def test_a_state_that_no_machine_has_is_refused_without_any_trigger(
 @pytest.mark.parametrize("check", STATELESS)
 def test_rows_without_states_have_their_checks_too(world: World, check: str) -> None:
     world.make_in("task", "running")
+    make_lease(world)
+    make_compensation(world)
     with Raw(world.url) as sql:
         sql.without_triggers()
         with pytest.raises((sqlite3.IntegrityError, psycopg.errors.CheckViolation)) as refused:

@@ -13,6 +13,7 @@ from state.schema import METADATA
 from state.trigger_parts import LINKS
 from state.triggers import APPEND_ONLY, KEPT_TABLES
 from tests.state.enforcement import LATER, REFUSED, Raw, assert_sound, refused
+from tests.state.stateless import make_compensation, make_lease
 from tests.state.world import World
 
 ENDED = [(name, state) for name, one in MACHINES.items() for state in sorted(one.terminal)]
@@ -36,6 +37,8 @@ def fill(world: World) -> None:
     world.store.add_task_gate(one, world.make("test_gate"), "entry")
     world.store.create("phase", phase_id="p@1", plan="p", sha256="1", document="x")
     world.store.create("patch", sha256="ab" * 32, base_commit="b", diff=b"x")
+    make_lease(world)
+    make_compensation(world)
     assert checkpoint(world.store) is not None
 
 
@@ -107,7 +110,11 @@ def test_no_column_of_what_was_written_down_changes(world: World, sql: Raw, tabl
     assert sql.rows(f"SELECT * FROM {table}") == before
 
 
-@pytest.mark.parametrize("table", ["phases", "patches", "audit_checkpoints", "task_attempts"])
+UNIQUE_BESIDES = ("audit_checkpoints", "task_attempts", "landing_leases", "compensation_actions")
+"""Tables whose rows are identified by more than their key."""
+
+
+@pytest.mark.parametrize("table", ["phases", "patches", "compensation_plans", *UNIQUE_BESIDES])
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_records_are_not_replaced(world: World, table: str) -> None:
     fill(world)
@@ -125,11 +132,47 @@ def test_records_are_not_replaced(world: World, table: str) -> None:
                 if table != "audit_checkpoints":  # there the number is the key itself
                     with refused("exists"):
                         sql.insert(table, {**fresh, "rowid": number}, verb)
-                if table in ("audit_checkpoints", "task_attempts"):  # unique besides its key
+                if table in UNIQUE_BESIDES:
                     with refused("exists"):
                         sql.insert(table, fresh, verb)
             assert sql.rows(f"SELECT * FROM {table}") == [before]
     assert_sound(world)
+
+
+def test_the_token_of_a_lease_is_never_given_out_again(world: World, sql: Raw) -> None:
+    make_lease(world)
+    ((token,),) = sql.rows("SELECT token FROM landing_leases")
+    with refused("token"):
+        sql.run("UPDATE landing_leases SET token = ?", token - 1)
+    with refused("fixed"):
+        sql.run("UPDATE landing_leases SET branch = 'other'")
+    sql.run("UPDATE landing_leases SET token = ?", token + 1)
+    assert sql.rows("SELECT token FROM landing_leases") == [(token + 1,)]
+
+
+def test_a_compensation_that_has_ended_is_history(world: World, sql: Raw) -> None:
+    plan, action = make_compensation(world)
+    now = world.store.now()
+    world.store.update("compensation_action", action, status="done", ended_at=now)
+    world.store.update("compensation_plan", plan, outcome="done", completed_at=now)
+    for statement in (
+        "UPDATE compensation_actions SET status = 'failed'",
+        "UPDATE compensation_actions SET status = 'pending', ended_at = NULL",
+        "UPDATE compensation_plans SET outcome = 'failed'",
+        "UPDATE compensation_plans SET outcome = NULL, completed_at = NULL",
+    ):
+        with refused("ended"):
+            sql.run(statement)
+
+
+@pytest.mark.parametrize("name", ["compensation_plan", "compensation_action"])
+def test_what_was_planned_stays_as_it_was(world: World, sql: Raw, name: str) -> None:
+    kind, ids = KINDS[name], make_compensation(world)
+    before = sql.row(name, ids[name == "compensation_action"])
+    for column in sorted(kind.identity):
+        value = another(kind.table.c[column], before[column])
+        with refused("fixed"):
+            sql.run(f"UPDATE {kind.table.name} SET {column} = ?", value)
 
 
 @pytest.mark.parametrize("name", [*MACHINES, "task_attempt"])
