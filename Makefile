@@ -14,7 +14,7 @@ export PYTHONUTF8 := 1
 UV := .tools/uv/bin/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup run test test-long lint types contracts docs dev example-real bench bench-ssot bench-landing clean
+.PHONY: help setup run test test-long lint types contracts docs crash-matrix fuzz dev example-real bench bench-ssot bench-landing clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,12 @@ contracts: setup ## Import contracts: which room may use which
 
 docs: setup ## Write the generated pages in docs/
 	$(RUN) python -m state.handbook docs
+
+crash-matrix: setup ## Kill at every crash point, and write docs/CRASH_MATRIX.md
+	$(RUN) python -m tests.crash.matrix docs
+
+fuzz: setup ## Damage real diffs for an hour
+	$(RUN) python tests/hostile/fuzz.py --minutes 60
 
 dev: setup ## Open the Dagster UI on this home
 	$(RUN) patchline dev

@@ -32,6 +32,7 @@ from resources.specs import OnNoChange, TaskSpec, ToolKind
 from resources.tools import ToolResult, ToolRun, run_tool
 from resources.workers import Claim
 from resources.worktrees import UnreadableError
+from state.crash_points import crash_point
 from state.lost_transactions import redone_when_lost
 
 FEEDBACK_TAIL = 8000
@@ -71,7 +72,9 @@ class Attempt:
         if captured is None:
             return self._unchanged(claim, spec, result)
         patch, paths = captured
+        crash_point("patch-queued", "the patch is queued; its objects are the sandbox's alone")
         sandbox.adopt_objects()
+        crash_point("patch-adopted", "the patch's objects are in the repository; none names them")
         return self._land(claim, spec, patch, paths, workstream)
 
     def _run_tool(self, claim: Claim, spec: TaskSpec, base: str, feedback: str) -> ToolResult:

@@ -41,7 +41,8 @@ def staged_tree(repository: Repository, checkout: Path) -> str:
 
 def unstaged_changes(repository: Repository, checkout: Path) -> bool:
     """Whether tracked files of a checkout differ from its index."""
-    names = ("diff-files", "--name-only", "-z", "--ignore-submodules=all")
+    # Not diff-files: that takes every file for changed whose time is not the index's.
+    names = ("diff", "--no-ext-diff", "--name-only", "-z", "--ignore-submodules=all")
     return bool(repository.on_refs(*names, work_tree=checkout))
 
 

@@ -183,7 +183,8 @@ class Sandbox:
                 raise UnreadableError("submodule", text, folder)
 
     def _write_tree(self) -> str:
-        (self.new_objects / "info").mkdir(parents=True, exist_ok=True)
+        _remove(self.new_objects)  # a tool may have put objects there under false names
+        (self.new_objects / "info").mkdir(parents=True)
         scratch = self.new_objects / "index"  # so that `index` keeps telling what we checked out
         shutil.copy2(self.index, scratch)
         tree = b""
@@ -223,10 +224,6 @@ class Sandbox:
                 source.replace(folder / source.name)
                 changed.add(folder)
                 crash_point("object-adopted", "an object of a patch is in the object store")
-        for source in sorted(self.new_objects.glob("pack/*"), key=lambda p: p.suffix == ".idx"):
-            source.replace(objects / "pack" / source.name)
-            changed.add(objects / "pack")
-            crash_point("pack-adopted", "a pack, or its index, of a patch is in the object store")
         for folder in sorted(changed):
             sync_folder(folder)
 
