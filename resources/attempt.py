@@ -12,6 +12,7 @@ from resources.branches import WorkstreamBranch, WorkstreamBranches
 from resources.conflicts import in_words
 from resources.effects import MAX_INFLATED_BYTES, examine
 from resources.gates import Subject
+from resources.git_command import GitOverrunError
 from resources.landing import Candidate, carrier_of, patch_candidate
 from resources.ledger import Artifact, Patch, PatchLedger
 from resources.merging import Conflict
@@ -26,6 +27,7 @@ from resources.patch_lander import (
     Stopped,
 )
 from resources.patch_policy import Reason, Scope, judge
+from resources.patch_policy.reasons import overrun
 from resources.patch_tool import run_patch_tool
 from resources.session import RunSession
 from resources.specs import OnNoChange, TaskSpec, ToolKind
@@ -168,10 +170,13 @@ class Attempt:
         owner = {"task_id": claim.task_id, "workstream_id": workstream_id, "token": claim.token}
         try:
             tree = claim.sandbox.capture(MAX_INFLATED_BYTES, policy.max_files)
+            change = examine(claim.sandbox.judged, base, tree)
         except UnreadableError as error:
             self._store.update("task_attempt", claim.token, **facts)
             self._quarantine_unread(owner, error.reason)
-        change = examine(claim.sandbox.judged, base, tree)
+        except GitOverrunError as error:
+            self._store.update("task_attempt", claim.token, **facts)
+            self._quarantine_unread(owner, overrun(error))
         if not change.effects:
             self._store.update("task_attempt", claim.token, **facts)
             return None

@@ -12,6 +12,7 @@ from typing import Any
 
 from resources.branches import BranchDisagrees
 from resources.compensation_command import Command, Ended, expanded, placeholders
+from resources.effects import printable
 from resources.gates import GateRunner
 from resources.git_command import GitError
 from resources.landing import CheckoutBusy
@@ -138,7 +139,7 @@ class CompensationRun:
                 return False
             if ended.good or attempt >= tries:
                 break
-            log.warning("%s: %s; it is tried again", row.action, ended.reason)
+            log.warning("%s: %s; it is tried again", row.action, printable(ended.reason))
             if self._means.stop.wait(self._plan.document["retry_sec"]):
                 return False
         if not ended.recorded:
@@ -259,5 +260,5 @@ class CompensationRun:
                 reason=message,
                 ended_at=tx.now(),
             )
-        log.warning("%s", message)
+        log.warning("%s", printable(message))
         return Ended(True, message, recorded=True)

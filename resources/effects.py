@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
+from resources.git_command import UNTRUSTED
 from resources.repository import Repository
 
 MAX_INFLATED_BYTES = 8 * 1024 * 1024
@@ -192,10 +193,14 @@ def examine(repository: Repository, base: str, tree: str) -> Change:
 
     One git command says it all. It runs blind to attributes and configuration, so that no file of
     the repository can make a change look smaller than it is.
+
+    Raises:
+        GitOverrunError: comparing takes more than `UNTRUSTED`: two large files of random lines.
     """
     done = repository.on_objects(
         *("diff-tree", "-r", "--raw", "--numstat", "-p", "-z", "--binary", "--full-index", "-M"),
         *("--no-ext-diff", "--no-textconv", "--no-color", base, tree),
+        bounds=UNTRUSTED,
     )
     effects: list[Effect] = []
     insertions = deletions = 0

@@ -72,6 +72,10 @@ class Bounds:
     file_size: int
 
 
+UNTRUSTED = Bounds(seconds=30.0, memory=1 << 30, file_size=1 << 30)
+"""For what tools and patch files have brought."""
+
+
 @cache
 def caller_environment() -> dict[str, str]:
     """The caller's environment without anything that speaks to git, and without configuration."""

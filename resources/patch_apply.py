@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from resources.effects import MAX_INFLATED_BYTES, printable
-from resources.git_command import Bounds, GitError, GitOverrunError
+from resources.git_command import UNTRUSTED, GitError, GitOverrunError
 from resources.patch_policy import Reason
 from resources.patch_policy.disguises import stands_for
 from resources.patch_policy.names import name_problems
-from resources.patch_policy.reasons import about
+from resources.patch_policy.reasons import about, overrun
 from resources.patch_text import PatchText
 from resources.repository import Repository
 
-BOUNDS = Bounds(seconds=30.0, memory=1 << 30, file_size=1 << 30)
-"""For git while it reads a patch: far beyond what a patch within the limits needs."""
 _APPLY = ("apply", "--cached", "--whitespace=nowarn", "-p1", "-")
 _DURABLE = ("-c", "core.fsync=loose-object", "-c", "core.fsyncMethod=batch")
 
@@ -72,9 +70,9 @@ def apply_text(
     repository.on_objects("read-tree", base, index=index)
     durable = _DURABLE if keep else ("-c", "core.fsync=none")
     try:
-        repository.on_objects(*durable, *_APPLY, index=index, stdin=data, bounds=BOUNDS)
+        repository.on_objects(*durable, *_APPLY, index=index, stdin=data, bounds=UNTRUSTED)
     except GitOverrunError as error:
-        return (Reason("oversize", f"git cannot apply it with the means it has: {error}"),)
+        return (overrun(error),)
     except GitError as error:
         if reasons := tuple(dict.fromkeys(_refusals(error))):
             return reasons

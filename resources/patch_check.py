@@ -26,9 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from resources.effects import Change, Effect, examine
+from resources.git_command import GitOverrunError
 from resources.patch_apply import apply_text
 from resources.patch_declared import differences
 from resources.patch_policy import Reason, Scope, judge
+from resources.patch_policy.reasons import overrun
 from resources.patch_text import GIT_HEADER, PatchText, read_patch_text
 from resources.repository import Repository
 from resources.specs import PolicySpec
@@ -139,7 +141,10 @@ def check_patch(
         tree = apply_text(private, base, data, text, index, keep=objects is not None)
         if not isinstance(tree, str):
             return Checked(tree, data)
-        change = examine(private, base, tree)
+        try:
+            change = examine(private, base, tree)
+        except GitOverrunError as error:
+            return Checked((overrun(error),), data)
         return Checked(_reasons(text, change, scope, policy), data, tree, change)
 
 

@@ -3,7 +3,6 @@
 import threading
 from typing import Any
 
-from resources.branches import WorkstreamBranch, WorkstreamBranches
 from resources.compensation_run import CompensationRun, Means
 from resources.landing_turns import LandingTurns
 from resources.patch_lander import Destination
@@ -87,8 +86,5 @@ class PlanExecution:
         return list(dict.fromkeys(found))
 
     def _destination(self, plan: Any) -> Destination:
-        if plan.document["on_target"]:
-            return TargetBranch(self._repository, plan.document["branch"])
-        own = WorkstreamBranches(self._store, self._repository)
-        workstream = self._store.get("workstream", plan.workstream_id)
-        return WorkstreamBranch(own, self._repository, workstream)
+        # The branch of a workstream that has ended is people's too: it is never put back.
+        return TargetBranch(self._repository, plan.document["branch"])

@@ -61,7 +61,11 @@ def report_of(store: StateStore, plan_id: str, head: str | None) -> RollbackRepo
         outcome=plan.outcome or "open",
         target=plan.document["branch"],
         head=head,
-        rolled_back=tuple(one.ledger_id for one in entries if one.state == "rolled_back"),
+        rolled_back=tuple(
+            one.ledger_id
+            for one in entries
+            if one.state == "rolled_back" and one.reverted_by == plan.revert_ledger_id
+        ),
         revert=_revert(store, plan.revert_ledger_id),
         actions=tuple(_action(row) for row in sorted(rows, key=lambda row: row.position)),
     )

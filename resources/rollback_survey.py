@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resources.branches import WorkstreamBranches
 from resources.compensation import USUAL, CompensationPlan, Step, Taken, compose
 from resources.landing import CheckoutBusy, is_on
 from resources.repository import Repository
@@ -173,26 +172,28 @@ class Surveyor:
         run = self._store.get("run", entry.run_id)
         workstream = self._store.get("workstream", entry.workstream_id)
         if self._contains(run.target, entry.commit_sha):
-            target = TargetBranch(self._repository, run.target)
-            try:
-                target.refuse_unfit()
-            except (CheckoutBusy, TargetGone, RepositoryLocked) as error:
-                raise PreflightError(str(error)) from error
-            return True, run.target, target.head()
+            return True, run.target, self._fit_head(run.target)
         if workstream.state not in WORKSTREAM_ENDED:
             raise PreflightError(
                 f"the workstream {workstream.slug} of {entry.ledger_id} is {workstream.state}",
                 hint=f"let it end first: patchline resume {entry.run_id}",
             )
         if workstream.branch and self._contains(workstream.branch, entry.commit_sha):
-            own = WorkstreamBranches(self._store, self._repository)
-            return False, workstream.branch, own.tip(workstream)
+            return False, workstream.branch, self._fit_head(workstream.branch)
         raise RollbackRefused(
             entry.ledger_id,
             f"the commit {entry.commit_sha} of {entry.ledger_id} is neither on {run.target} nor on "
             f"{workstream.branch}",
             "if it is on another branch by now, take it back there with git revert",
         )
+
+    def _fit_head(self, branch: str) -> str:
+        target = TargetBranch(self._repository, branch)
+        try:
+            target.refuse_unfit()
+        except (CheckoutBusy, TargetGone, RepositoryLocked) as error:
+            raise PreflightError(str(error)) from error
+        return target.head()
 
     def _contains(self, branch: str, commit: str) -> bool:
         return is_on(self._repository, commit, self._repository.branch_head(branch))

@@ -20,6 +20,8 @@ def tree_of_diff(repository: Repository, base: str, diff: bytes) -> str:
     Raises:
         GitError: it does not apply.
     """
+    if not diff:  # a rollback of what somebody had undone already
+        return repository.tree_of(base)
     with tempfile.TemporaryDirectory(prefix="patchline-") as scratch:
         index = Path(scratch, "index")
         repository.on_objects("read-tree", base, index=index)

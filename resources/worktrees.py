@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,16 +73,26 @@ class Sandbox:
         that a tool has broken beyond what git can reset (unreadable folders, say) is replaced by a
         new one.
         """
+        if not self._is_folder():
+            self._replace()
         _remove(self.path / ".git")
         _remove(self.new_objects)
         try:
             self._checkout(commit_or_tree)
         except (GitError, OSError):
-            _remove(self.path)
-            _remove(self.index)
-            self.path.mkdir(parents=True)
+            self._replace()
             self._checkout(commit_or_tree)
         self._make_git_dir(head)
+
+    def _is_folder(self) -> bool:
+        """Whether the working tree is still one: git would follow a link in its place anywhere."""
+        return self.path.is_dir() and not self.path.is_symlink()
+
+    def _replace(self) -> None:
+        """An empty folder in the place of whatever is there."""
+        _remove(self.path)
+        _remove(self.index)
+        self.path.mkdir(parents=True)
 
     def _checkout(self, commit_or_tree: str) -> None:
         if self.index.exists():
@@ -127,6 +138,8 @@ class Sandbox:
             UnreadableError: names that git refuses, more changed files or bytes than that,
                 special files, nested repositories.
         """
+        if not self._is_folder():
+            raise UnreadableError("symlink", "the working tree itself was replaced")
         listed = self._git("ls-files", "-z", "--modified", "--others", "--exclude-standard")
         changed = {path for path in listed.split(b"\0") if path}
         self._refuse_names(changed)
@@ -267,6 +280,8 @@ def _remove(path: Path) -> None:
         return
     try:
         shutil.rmtree(path)
+    except RecursionError:  # some thousand folders in each other
+        subprocess.run(["rm", "-rf", "--", path], check=True)
     except PermissionError:
         path.chmod(stat.S_IRWXU)
         for folder, folders, _ in os.walk(path):  # looks into a folder after we have opened it up

@@ -16,6 +16,7 @@ import click
 
 from pipeline_defs.cli.lazy import LazyGroup
 from pipeline_defs.cli.output import print_json
+from pipeline_defs.cli.terminal_text import visible
 from state.errors import (
     EntityNotFoundError,
     PatchlineError,
@@ -122,7 +123,7 @@ def _report(problems: list[dict[str, Any]], as_json: bool, code: int) -> int:
         print_json({"errors": [one.as_dict() for one in whole]})
     else:
         for one in whole:
-            click.echo(f"Error: {_sentences(one)}", err=True)
+            click.echo(visible(f"Error: {_sentences(one)}"), err=True)
     return code
 
 

@@ -73,6 +73,8 @@ def rollback(
         if under_way is None and not (reason and reason.strip()) and not dry_run:
             raise click.UsageError("Say why with --reason; it is kept in the history.")
         given = _given(store, home, entry.run_id, plan_file)
+        if dry_run and under_way is not None:
+            return _under_way(store, home, under_way, as_json)
         if dry_run:
             return _rehearse(manager.survey(entry.ledger_id, given), cascade, as_json)
         if is_executed(store, home, entry.run_id):
@@ -176,11 +178,23 @@ def _rehearse(survey: "Survey", cascade: bool, as_json: bool) -> int:
     return 0
 
 
+def _under_way(store: "StateStore", home: Home, plan: Any, as_json: bool) -> int:
+    """A rollback that has begun is not rehearsed: it can only be gone on with."""
+    from resources.rollback_report import report_of
+
+    if as_json:
+        print_json(report_of(store, plan.plan_id, None).as_document())
+        return 0
+    again = own_command(home, "rollback", plan.ledger_id)
+    click.echo(f"{plan.plan_id} is under way on {plan.document['branch']}. Go on with: {again}")
+    return 0
+
+
 def _refused(survey: "Survey", refused: PatchlineError, as_json: bool) -> int:
     """Say who is in the way. Nothing has changed."""
     if as_json:
         print_json(survey.report("refused").as_document())
-    click.echo(f"Refused, and nothing has changed: {refused}.", err=True)
+    click.echo(visible(f"Refused, and nothing has changed: {refused}."), err=True)
     return FAILED
 
 

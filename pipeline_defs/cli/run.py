@@ -139,7 +139,13 @@ def _take_back_what_is_owed(store: "StateStore", home: Home, row: Any, as_json: 
 
 
 def _newest_open(store: "StateStore") -> Any:
+    """The newest run that has not ended; or else of the newest rollback that has not."""
     rows = [row for row in store.find("run") if row.state not in RUN_ENDED]
-    if not rows:
+    if rows:
+        return rows[-1]
+    from resources.compensation_record import plans_of
+
+    plans = plans_of(store, open_only=True)
+    if not plans:
         raise click.UsageError("There is no run to go on with: all have ended.")
-    return rows[-1]
+    return store.get("run", plans[-1].run_id)

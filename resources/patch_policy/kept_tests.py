@@ -15,15 +15,17 @@ from resources.patch_policy.sections import Section
 
 _BY_NAME = Globs(
     (
-        *("test_*", "*_test.*", "*.test.*", "*.spec.*", "*_spec.rb"),
-        *("*Test.java", "*Tests.java", "*Test.kt", "*Test.php", "*Spec.scala"),
-        *("*Test.cs", "*Tests.cs", "*Tests.swift"),
+        *("test.*", "tests.*", "test_*", "test-*", "*_test.*", "*_tests.*", "*-test.*"),
+        *("*.test.*", "*.spec.*", "*_spec.*", "*-spec.*", "*.cy.*", "*.test-d.*", "*.Tests.*"),
+        *("Test*.java", "*Test.java", "*Tests.java", "*TestCase.java", "*IT.java", "*Test.kt"),
+        *("*Test.php", "*Test.scala", "*Spec.scala", "*Spec.groovy", "*Test.groovy"),
+        *("*Test.cs", "*Tests.cs", "*Test.swift", "*Tests.swift", "*Test.cpp", "*_unittest.*"),
     )
 )
 _FOLDERS = frozenset({"test", "tests", "__tests__"})
 _NO_RUNNER_LOOKS = frozenset({"build", "cvs", "_darcs", "dist", "node_modules", "venv"})
 _MARK = re.compile(
-    rb"^\s*(?:"
+    rb"^[ \t\f\v\r]*(?:"
     rb"(?:async\s+)?def\s+test|class\s+\w{0,60}Test"  # Python, Ruby
     rb"|(?:public\s+)?function\s+test"  # PHP
     rb"|func\s+(?:\([^)\n]{0,80}\)\s*)?(?:[Tt]est|Benchmark|Example|Fuzz)"  # Go, Swift

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from resources.effects import Change, printable
+from resources.effects import SYMLINK, Change, printable
 from resources.globs import Globs
 from resources.patch_policy.disguises import components, folded, stands_for
 from resources.patch_policy.reasons import Reason, Scope, about
@@ -37,10 +37,16 @@ def out_of_place(change: Change, scope: Scope, policy: PolicySpec) -> Iterator[R
                 verb = "created" if created else "changed"
                 where = ", ".join(scope.change) or "any scope (it may only create)"
                 yield about(path, "out_of_scope", f"{shown} is {verb} outside of {where}")
-            if forbidden.matches(path):
+            # A link in the place of a folder stands for everything below it.
+            below = (f"{path}/x",) if effect.new_mode == SYMLINK else ()
+            if any(map(forbidden.matches, (path, *below))):
                 yield about(path, "forbidden_path", f"{shown} is forbidden by policy.forbid")
-            guarded = protected.matches(path) or _PROTECTED.matches(_undisguised(path))
-            if guarded and not allowed.matches(path):
+            guarded = [
+                one
+                for one in (path, *below)
+                if protected.matches(one) or _PROTECTED.matches(_undisguised(one))
+            ]
+            if any(not allowed.matches(one) for one in guarded):
                 text = f"{shown} is protected; policy.allow_protected permits it"
                 yield about(path, "protected", text)
 

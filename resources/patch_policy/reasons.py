@@ -29,3 +29,8 @@ class Scope:
 def about(path: str, code: str, message: str) -> Reason:
     """A reason that names a path of the patch."""
     return Reason(code, message, spelled(path))
+
+
+def overrun(error: Exception) -> Reason:
+    """The reason of a patch that git could not work with by the means it was given."""
+    return Reason("oversize", f"git would need more time or memory for it than it has: {error}")

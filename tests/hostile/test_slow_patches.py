@@ -1,7 +1,8 @@
 """Patches within the limits that are made to be slow to read: every answer comes within seconds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,10 @@ SLOW: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("policy", [EVERYTHING, {}], ids=["all-allowed", "default"])
 @pytest.mark.parametrize("name", SLOW)
-def test_an_answer_comes_soon(scenery: Scenery, name: str) -> None:
-    case = Case(f"slow-{name}", SLOW[name](), policy=EVERYTHING)
+def test_an_answer_comes_soon(scenery: Scenery, name: str, policy: Mapping[str, Any]) -> None:
+    case = Case(f"slow-{name}", SLOW[name](), policy=policy)
     before, started = scenery.snapshot(), time.monotonic()
     found = judged(scenery, case)
     assert time.monotonic() - started < SECONDS

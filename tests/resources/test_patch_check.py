@@ -4,10 +4,11 @@ import os
 import time
 import tracemalloc
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from resources import patch_apply, patch_check
+from resources import effects, patch_apply, patch_check
 from resources.git_command import Bounds, GitError, GitOverrunError
 from resources.patch_check import Checked, PatchSourceError, check_patch, throw_away_folder
 from resources.patch_policy import Scope
@@ -194,10 +195,11 @@ def git_binary(box: GitBox, content: bytes) -> bytes:
     return box.repository.on_objects(*show).stdout
 
 
+@pytest.mark.parametrize("at_work", [patch_apply, effects], ids=["applying", "comparing"])
 def test_git_is_ended_when_a_patch_takes_too_long(
-    box: GitBox, monkeypatch: pytest.MonkeyPatch
+    box: GitBox, monkeypatch: pytest.MonkeyPatch, at_work: ModuleType
 ) -> None:
-    monkeypatch.setattr(patch_apply, "BOUNDS", Bounds(0.0001, 1 << 30, 1 << 30))
+    monkeypatch.setattr(at_work, "UNTRUSTED", Bounds(0.0001, 1 << 30, 1 << 30))
     assert codes(check(box, EDIT)) == ["oversize"]
 
 

@@ -167,6 +167,31 @@ def test_a_test_that_becomes_a_link_or_empty_is_removed() -> None:
     assert judged(emptied) == [("deletion", "tests/test_a.py")]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("polls/tests.py", "src/x_tests.py", "src/tests.rs", "lib/test.js", "lib/a-test.js"),
+        *("src/TestFoo.java", "src/FooTestCase.java", "src/FooIT.java", "src/FooTest.scala"),
+        *("src/FooSpec.groovy", "src/FooTest.cpp", "src/x_unittest.cc", "e2e/login.cy.ts"),
+        *("lua/foo_spec.lua", "ps/Foo.Tests.ps1", "types/foo.test-d.ts", "lisp/test-foo.el"),
+    ],
+)
+def test_tests_of_other_languages_are_tests_too(path: str) -> None:
+    assert judged(effect(path, new=ABSENT)) == [("deletion", path)]
+
+
+@pytest.mark.parametrize("path", [".claude", ".github", "sub/.cursor", ".husky"])
+def test_a_link_in_the_place_of_a_protected_folder_is_protected(path: str) -> None:
+    link = Effect(path, "added", None, ABSENT, SYMLINK, "0" * 40, "link-a")
+    base = KnownFiles({"other/x": TrackedFile(REGULAR, "5" * 40)}, {"link-a": b"other"})
+    allowed: dict[str, Any] = {"allow_symlinks": True, "forbid": []}
+    assert ("protected", path) in judged(link, files=base, **allowed)
+    allowed |= {"allow_protected": [f"{path}/**"]}
+    assert ("protected", path) not in judged(link, files=base, **allowed)
+    forbidden = judged(link, files=base, **allowed | {"forbid": [f"{path}/**"]})
+    assert ("forbidden_path", path) in forbidden
+
+
 def test_every_reason_is_given_at_once_and_once() -> None:
     found = judged(
         *(effect("Makefile", REGULAR, EXECUTABLE), effect("x", ABSENT, SYMLINK)),

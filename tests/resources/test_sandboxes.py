@@ -76,6 +76,41 @@ def test_a_reset_brings_back_the_exact_tree_whatever_was_done(
     assert git(root, "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_working_tree_that_was_replaced_leads_nowhere_else(
+    box: GitBox, sandbox: Sandbox, tmp_path: Path, linked: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    write(elsewhere, {"mine.txt": "mine\n", ".git/HEAD": "mine\n", "a.txt": "mine\n"})
+    sandbox.path.rename(tmp_path / "away")
+    if linked:
+        sandbox.path.symlink_to(elsewhere)
+    else:
+        sandbox.path.write_text("a file\n")
+    with pytest.raises(UnreadableError) as refused:
+        sandbox.capture(*LIMITS)
+    assert refused.value.reason.code == "symlink"
+    sandbox.reset(box.head(), box.head())
+    assert not sandbox.path.is_symlink()
+    assert contents(sandbox) == FILES
+    kept = {
+        str(f.relative_to(elsewhere)): f.read_text() for f in elsewhere.rglob("*") if f.is_file()
+    }
+    assert kept == {name: "mine\n" for name in ("mine.txt", ".git/HEAD", "a.txt")}
+
+
+def test_some_thousand_folders_in_each_other_are_removed(box: GitBox, sandbox: Sandbox) -> None:
+    deep = os.open(sandbox.path, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=deep)
+        below = os.open("d", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    sandbox.reset(box.head(), box.head())
+    assert contents(sandbox) == FILES
+
+
 def test_the_place_of_a_submodule_is_empty_again_after_a_reset(box: GitBox) -> None:
     write(box.path, {".gitmodules": "[submodule]\n"})
     box.git("add", ".gitmodules")
