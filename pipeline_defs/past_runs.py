@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline_defs.orders import run_spec
 from pipeline_defs.plan.loader import parse_plan
+from resources.repository import Repository
 from resources.specs import RunSpec
 from state.errors import PatchlineError, PreflightError
 from state.home import Home
@@ -21,6 +22,21 @@ class RevisionDamaged(PatchlineError):
     """A plan revision is not what its hash says."""
 
     code = "revision_damaged"
+
+
+def repository_of_run(home: Home, run: Any) -> Repository:
+    """The repository that a run worked on.
+
+    Raises:
+        PreflightError: it is no longer where it was.
+    """
+    folder = Path(run.repo)
+    if not folder.is_dir():
+        raise PreflightError(
+            f"{folder}, the repository of run {run.run_id}, is not there any more",
+            hint="put it back where it was",
+        )
+    return Repository.open(folder, home.root)
 
 
 def spec_of_run(store: StateStore, home: Home, run: Any) -> RunSpec:

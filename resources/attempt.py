@@ -14,7 +14,7 @@ from resources.effects import MAX_INFLATED_BYTES, examine
 from resources.gates import Subject
 from resources.git_command import GitOverrunError
 from resources.landing import Candidate, carrier_of, patch_candidate
-from resources.ledger import Artifact, Patch, PatchLedger
+from resources.ledger import PatchLedger
 from resources.merging import Conflict
 from resources.outcomes import AttemptFailed, AttemptStopped, Completed
 from resources.patch_lander import (
@@ -28,6 +28,7 @@ from resources.patch_lander import (
 )
 from resources.patch_policy import Reason, Scope, judge
 from resources.patch_policy.reasons import overrun
+from resources.patch_records import Artifact, Patch
 from resources.patch_tool import run_patch_tool
 from resources.session import RunSession
 from resources.specs import OnNoChange, TaskSpec, ToolKind
@@ -153,9 +154,7 @@ class Attempt:
         if (change := checked.change) is None or checked.tree is None:
             self._store.update("task_attempt", claim.token, **facts)
             self._quarantine_unread(owner, *checked.reasons)
-        artifact = Artifact(
-            *(base, checked.tree, change.diff, change.effects, change.size, spec.tool_id)
-        )
+        artifact = Artifact(base, checked.tree, change, spec.tool_id)
         patch = self._ledger.record(artifact, checked.reasons, facts, **owner)
         if checked.reasons:
             feedback = _refusal_feedback(checked.reasons)
@@ -181,7 +180,7 @@ class Attempt:
             self._store.update("task_attempt", claim.token, **facts)
             return None
         reasons = judge(change, Scope(spec.scope, spec.create), policy)
-        artifact = Artifact(base, tree, change.diff, change.effects, change.size, spec.tool_id)
+        artifact = Artifact(base, tree, change, spec.tool_id)
         patch = self._ledger.record(artifact, reasons, facts, **owner)
         if reasons:
             raise AttemptFailed(_refusal(reasons), feedback=_refusal_feedback(reasons))

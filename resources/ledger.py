@@ -3,50 +3,19 @@
 Transitions that have no side effect between them share a transaction.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from resources.conflicts import Other, in_words, of_path
-from resources.effects import Effect, Size
 from resources.patch_policy import Reason
+from resources.patch_records import Artifact, Patch, accept, keep_patch
 from state.lost_transactions import redone_when_lost
 from state.store import StateStore
 from state.transaction import Transaction
 
 UNLANDED = ("created", "validated", "queued", "applied", "apply_failed", "verified")
 """States of a patch that is neither on a branch nor at its end."""
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """What a tool made: a tree on a base, its diff and effects."""
-
-    base: str
-    tree: str
-    diff: bytes
-    effects: tuple[Effect, ...]
-    size: Size
-    tool_id: str
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A recorded patch and the ledger entry that it lives in now.
-
-    A rollback or a person's replacement has no attempt (`token`), and perhaps no task.
-    """
-
-    ledger_id: str
-    patch_id: str
-    sha256: str
-    base: str
-    tree: str
-    created_at: str
-    workstream_id: str
-    task_id: str | None
-    token: str | None
 
 
 class PatchLedger:
@@ -70,39 +39,14 @@ class PatchLedger:
 
         `attempt` are columns of the attempt's row, kept in the same transaction.
         """
-        sha256 = hashlib.sha256(artifact.diff).hexdigest()
+        owner: dict[str, Any] = {"task_id": task_id, "workstream_id": workstream_id}
         with self._store.batch() as tx:
             tx.update("task_attempt", token, **attempt)
-            row = tx.create(
-                "patch",
-                task_id=task_id,
-                sha256=sha256,
-                base_commit=artifact.base,
-                tree=artifact.tree,
-                diff=artifact.diff,
-                files=len(artifact.effects),
-                insertions=artifact.size.insertions,
-                deletions=artifact.size.deletions,
-                bytes=len(artifact.diff),
-                origin=artifact.tool_id,
-                effects=[effect.to_json() for effect in artifact.effects],
-            )
-            entry = self._create(tx, row.patch_id, task_id, workstream_id, token)
-            patch = Patch(
-                ledger_id=entry.ledger_id,
-                patch_id=row.patch_id,
-                sha256=sha256,
-                base=artifact.base,
-                tree=artifact.tree,
-                created_at=row.created_at,
-                workstream_id=workstream_id,
-                task_id=task_id,
-                token=token,
-            )
+            patch = keep_patch(tx, artifact, run_id=self._run_id, token=token, **owner)
             if reasons:
                 self._refuse(tx, patch.ledger_id, reasons, token)
             else:
-                self._accept(tx, patch)
+                accept(tx, patch)
         return patch
 
     @redone_when_lost
@@ -216,7 +160,7 @@ class PatchLedger:
                 replaces=tx.get("patch_ledger", patch.ledger_id).replaces,
             )
             renewed = replace(patch, ledger_id=entry.ledger_id)
-            self._accept(tx, renewed)
+            accept(tx, renewed)
         return renewed
 
     def drop_verified(self, patch: Patch, reason: str) -> None:
@@ -261,11 +205,6 @@ class PatchLedger:
             quarantine_reason="; ".join(f"{r.code}: {r.message}" for r in reasons[:10]),
             reasons=[reason.to_json() for reason in reasons],
         )
-
-    def _accept(self, tx: Transaction, patch: Patch) -> None:
-        flags: dict[str, Any] = dict.fromkeys(("format_ok", "scope_ok", "constraints_ok"), True)
-        tx.transition("patch_ledger", patch.ledger_id, "validated", token=patch.token, **flags)
-        tx.transition("patch_ledger", patch.ledger_id, "queued", token=patch.token)
 
 
 def commit_landed(tx: Transaction, entry: Any) -> str:

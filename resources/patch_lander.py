@@ -20,8 +20,9 @@ from resources.landing import (
     message_with_trailers,
 )
 from resources.landing_turns import LandingTurns, Turn
-from resources.ledger import Patch, PatchLedger
+from resources.ledger import PatchLedger
 from resources.merging import Conflict
+from resources.patch_records import Patch
 from resources.ref_moves import Fence
 from resources.repository import Repository
 from resources.worktrees import Sandbox

@@ -5,7 +5,6 @@ task, the task's exit gates and its workstream's gates, on exactly the tree that
 straight to the target, for the workstream has ended. Source: design section 5 (`patch replace`).
 """
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 from resources.commit_text import REPLACES
 from resources.gates import Subject
 from resources.landing import Candidate, carrier_of, patch_candidate
-from resources.ledger import UNLANDED, Patch, end_unlanded
+from resources.ledger import UNLANDED, end_unlanded
 from resources.merging import Conflict
 from resources.patch_check import Checked, check_patch
 from resources.patch_lander import (
@@ -29,6 +28,7 @@ from resources.patch_lander import (
     Stopped,
 )
 from resources.patch_policy import Scope
+from resources.patch_records import Artifact, Patch, accept, keep_patch
 from resources.replacement_orders import (
     CannotBeReplaced,
     NotLanded,
@@ -114,7 +114,6 @@ class Replacement:
         if change is None or tree != checked.tree:
             raise CannotBeReplaced("the patch does not make the same tree twice; it was not taken")
         old, by = self._entry, self._request
-        sha256 = hashlib.sha256(change.diff).hexdigest()
         with self._store.batch() as tx:
             # Locks the old entry, so that two replacements of it cannot both begin.
             tx.record(
@@ -126,45 +125,19 @@ class Replacement:
             )
             if tx.get("patch_ledger", old.ledger_id).state != "quarantined" or self._unfinished(tx):
                 raise CannotBeReplaced(f"somebody else is replacing {old.ledger_id}; try again")
-            row = tx.create(
-                "patch",
-                task_id=old.task_id,
-                sha256=sha256,
-                base_commit=base,
-                tree=tree,
-                diff=change.diff,
-                files=len(change.effects),
-                insertions=change.size.insertions,
-                deletions=change.size.deletions,
-                bytes=len(change.diff),
-                origin=ORIGIN,
-                replaces_patch_id=old.patch_id,
-                effects=[effect.to_json() for effect in change.effects],
-            )
-            entry = tx.create(
-                "patch_ledger",
-                patch_id=row.patch_id,
-                task_id=old.task_id,
-                workstream_id=old.workstream_id,
+            patch = keep_patch(
+                tx,
+                Artifact(base, tree, change, ORIGIN),
                 run_id=old.run_id,
+                workstream_id=old.workstream_id,
+                task_id=old.task_id,
+                replaces_patch_id=old.patch_id,
                 replaces=old.ledger_id,
                 reason=by.reason,
                 operator=by.operator,
             )
-            flags: dict[str, Any] = dict.fromkeys(("format_ok", "scope_ok", "constraints_ok"), True)
-            tx.transition("patch_ledger", entry.ledger_id, "validated", **flags)
-            tx.transition("patch_ledger", entry.ledger_id, "queued")
-        return Patch(
-            ledger_id=entry.ledger_id,
-            patch_id=row.patch_id,
-            sha256=sha256,
-            base=base,
-            tree=tree,
-            created_at=row.created_at,
-            workstream_id=old.workstream_id,
-            task_id=old.task_id,
-            token=None,
-        )
+            accept(tx, patch)
+        return patch
 
     # -- landed ----------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """A rollback is a patch of its own: recorded, judged and landed as every other (ADR 13)."""
 
-import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from resources.effects import Change, examine
 from resources.gates import GateRunner
 from resources.landing import Candidate, carrier_of, is_on, patch_candidate
 from resources.landing_turns import LandingTurns
-from resources.ledger import UNLANDED, Patch, end_unlanded
+from resources.ledger import UNLANDED, end_unlanded
 from resources.merging import Conflict
 from resources.patch_lander import Destination, Landing, LandingOrder, PatchLander
+from resources.patch_records import Artifact, Patch, accept, keep_patch
 from resources.repository import Repository
 from resources.required_gates import RequiredGates
 from resources.reverting import Stuck, revert
@@ -158,44 +158,13 @@ class RevertLanding:
 
     @redone_when_lost
     def _record_change(self, one: Revert, head: str, tree: str, change: Change) -> Patch:
-        sha256 = hashlib.sha256(change.diff).hexdigest()
-        token, ws_id = one.plan.plan_id, one.plan.workstream_id
+        owner: dict[str, Any] = {"workstream_id": one.plan.workstream_id, "run_id": self._run_id}
         with self._store.batch() as tx:
-            row = tx.create(
-                "patch",
-                sha256=sha256,
-                base_commit=head,
-                tree=tree,
-                diff=change.diff,
-                files=len(change.effects),
-                insertions=change.size.insertions,
-                deletions=change.size.deletions,
-                bytes=len(change.diff),
-                origin=ORIGIN,
-                effects=[effect.to_json() for effect in change.effects],
-            )
-            entry = tx.create(
-                "patch_ledger",
-                patch_id=row.patch_id,
-                workstream_id=ws_id,
-                run_id=self._run_id,
-                attempt_id=token,
-            )
-            flags = dict.fromkeys(("format_ok", "scope_ok", "constraints_ok"), True)
-            tx.transition("patch_ledger", entry.ledger_id, "validated", token=token, **flags)
-            tx.transition("patch_ledger", entry.ledger_id, "queued", token=token)
-            tx.update("compensation_plan", one.plan.plan_id, revert_ledger_id=entry.ledger_id)
-        return Patch(
-            ledger_id=entry.ledger_id,
-            patch_id=row.patch_id,
-            sha256=sha256,
-            base=head,
-            tree=tree,
-            created_at=row.created_at,
-            workstream_id=ws_id,
-            task_id=None,
-            token=token,
-        )
+            artifact = Artifact(head, tree, change, ORIGIN)
+            patch = keep_patch(tx, artifact, token=one.plan.plan_id, **owner)
+            accept(tx, patch)
+            tx.update("compensation_plan", one.plan.plan_id, revert_ledger_id=patch.ledger_id)
+        return patch
 
     @redone_when_lost
     def _finish(self, one: Revert, ledger_id: str, commit: str) -> None:

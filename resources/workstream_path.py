@@ -18,6 +18,7 @@ from resources.landing import (
     CheckoutBusy,
     LandedTreeMismatch,
     Lost,
+    is_on,
     land_on_target,
     merge_candidate,
     message_with_trailers,
@@ -210,7 +211,9 @@ class WorkstreamPath:
             if TARGET_BEFORE in row.metadata and row.merge_commit:
                 before = row.metadata[TARGET_BEFORE]
                 move_left_behind_checkout(self._repository, target, before, row.merge_commit)
-            return self._completed(row, row.merge_commit, head)
+            # A person may have merged it by hand after we had said what we would do.
+            ours = is_on(self._repository, row.merge_commit, head)
+            return self._completed(row, row.merge_commit if ours else tip, head)
         always_merge = self._session.spec.merge is MergeKind.MERGE
         candidate = merge_candidate(self._repository, head, tip, always_merge)
         if isinstance(candidate, Conflict):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline_defs.cli.output import count, json_option, print_json, print_table
-from state.errors import PreflightError
 
 if TYPE_CHECKING:
     from resources.patch_check import Checked
@@ -76,8 +75,8 @@ def check(
         repository = Repository.open(repo, home)
         commit = repository.resolve(base)
         if commit is None:
-            hint = f"see: git -C {repo} log --all --oneline"
-            raise PreflightError(f"{repo} has no revision {base}", hint=hint)
+            hint = f"See: git -C {repo} log --all --oneline"
+            raise click.UsageError(f"{repo} has no revision {base}. {hint}")
         try:
             source = _standard_input(policy) if file == STANDARD_INPUT else Path(file)
             checked = check_patch(repository, commit, source, where, policy)

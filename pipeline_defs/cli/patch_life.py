@@ -89,17 +89,16 @@ def _replacement(
 ) -> "Iterator[tuple[Replacement, threading.Event]]":
     """A replacement of an entry whose run nobody else works on, and what Ctrl-C sets."""
     from pipeline_defs.cli.run_lock import executing
-    from pipeline_defs.past_runs import spec_of_run
+    from pipeline_defs.past_runs import repository_of_run, spec_of_run
     from resources.quarantine import refuse_unless_over
     from resources.replacement import Replacement
     from resources.replacement_orders import Request
-    from resources.repository import Repository
     from resources.session import RunSession
 
     refuse_unless_over(store, entry)
     run = store.get("run", entry.run_id)
     spec = spec_of_run(store, home, run)
-    repository = Repository.open(Path(run.repo), home.root)
+    repository = repository_of_run(home, run)
     with executing(home, run.run_id), orderly_stop() as stop:
         session = RunSession(store, home, repository, run.run_id, spec, stop)
         try:

@@ -109,13 +109,12 @@ def manager_for(
     store: "StateStore", home: Home, run_id: str, stop: threading.Event
 ) -> "RollbackManager":
     """The manager of a run of this store; every run keeps to the plan that it followed."""
-    from pipeline_defs.past_runs import spec_of_run
-    from resources.repository import Repository
+    from pipeline_defs.past_runs import repository_of_run, spec_of_run
     from resources.rollback import RollbackManager
 
     run = store.get("run", run_id)
     specs = lru_cache(lambda one: spec_of_run(store, home, store.get("run", one)))
-    repository = Repository.open(Path(run.repo), home.root)
+    repository = repository_of_run(home, run)
     return RollbackManager(store, home, repository, run_id, specs, stop)
 
 
@@ -222,6 +221,8 @@ def _summary(home: Home, report: "RollbackReport") -> Iterator[str]:
         about = f" of {one['task']}" if one["task"] else ""
         reason = f": {one['reason']}" if one["reason"] else ""
         yield f"  {one['status']:8} {one['action']}{about}{reason}"
+    if revert.get("state") == "quarantined":
+        yield f"What the gates said: {own_command(home, 'patch', 'show', revert['ledger_id'])}"
     if report.outcome == "failed" and not report.rolled_back:
         yield "Mend what failed, then ask again."
     elif report.outcome == "failed":

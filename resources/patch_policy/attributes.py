@@ -46,7 +46,7 @@ def attribute_drivers(change: Change) -> Iterator[Reason]:
 def _lines(content: bytes) -> Iterator[tuple[str, str, list[str]]]:
     """Lines of an attributes file: as they are, what they are about, the attributes."""
     for line in content.decode("utf-8", "surrogateescape").removeprefix("\ufeff").split("\n"):
-        if not line.lstrip().startswith("#") and (read := _PATTERN.match(line)):
+        if not line.lstrip(" \t\r").startswith("#") and (read := _PATTERN.match(line)):
             yield line.strip(), read[1], read[2].split()
 
 

@@ -18,7 +18,8 @@ PROTECTED_BY_DEFAULT: tuple[str, ...] = (
     "**/CODEOWNERS",
     # The same things under the other names that tools read them by.
     *("**/GNUmakefile", "**/.pytest.ini", "**/pytest.toml", "**/.pytest.toml"),
-    *("**/usercustomize.py", ".husky/**", ".githooks/**"),
+    *("**/usercustomize.py", "**/sitecustomize/**", "**/usercustomize/**"),
+    *(".husky/**", ".githooks/**"),
 )
 """Files that decide what a gate runs, what reviewers see, or what an agent is told."""
 

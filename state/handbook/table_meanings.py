@@ -76,7 +76,7 @@ RECORD_COLUMNS: Mapping[str, Mapping[str, str]] = {
         "insertions": "lines added",
         "deletions": "lines removed",
         "bytes": "size of `diff`",
-        "origin": "the tool that made it",
+        "origin": "the tool that made it; `rollback` or `replacement`",
         "replaces_patch_id": "the patch that this one stands for",
         "effects": "what it does to each path: `change`, paths and modes",
         "created_at": "when it was recorded",

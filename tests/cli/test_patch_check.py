@@ -105,7 +105,7 @@ def test_what_cannot_be_seen_is_shown_as_what_it_is(shell: Shell) -> None:
         (("a.patch", "--repo", "repo"), 2, "--base"),
         (("a.patch", "--base", "main"), 2, "--repo"),
         (("a.patch", "--repo", "repo", "--base", "main", "--scope", "!x"), 2, "negation"),
-        (("a.patch", "--repo", "repo", "--base", "none"), 3, "no revision none"),
+        (("a.patch", "--repo", "repo", "--base", "none"), 2, "no revision none"),
         (("a.patch", "--repo", "nowhere", "--base", "main"), 3, "no such folder"),
         (("a.patch", "--repo", ".", "--base", "main"), 3, "not a git repository"),
     ],
