@@ -131,7 +131,10 @@ class NeverStill:
 
 @dataclass(frozen=True)
 class Stopped:
-    """It was told to stop; the ledger entry is where it was, for whoever takes over."""
+    """It was told to stop.
+
+    The ledger entry is where it was, for whoever takes over; quarantined where a gate was at work.
+    """
 
 
 Landing = Committed | Conflicted | GatesFailed | NeverStill | Stopped
