@@ -12,9 +12,10 @@ from pipeline_defs.plan.report import check_tested
 from pipeline_defs.revisions import Revision
 from pipeline_defs.samples import sample_repository
 from pipeline_defs.skipping import skipped_workstreams
-from resources.checkouts import checkout_of, local_changes
+from resources.checkouts import checkout_of, local_changes, shows_the_commit_before
 from resources.environment import allowed_environment, find_command
 from resources.git_command import GitError
+from resources.landing import CheckoutLeftBehind
 from resources.patch_tool import patch_file
 from resources.ref_moves import OURS
 from resources.repository import Repository
@@ -121,6 +122,9 @@ def check_target(fit: Fit) -> None:
         return
     with repository_turn(fit.repository):  # another run of ours may just have been moving it
         changed = local_changes(fit.repository, checkout)
+        left = bool(changed) and shows_the_commit_before(fit.repository, fit.target, checkout)
+    if left:
+        raise CheckoutLeftBehind(fit.target, str(checkout), changed)
     if changed:
         named = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
         raise PreflightError(

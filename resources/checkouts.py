@@ -46,6 +46,19 @@ def unstaged_changes(repository: Repository, checkout: Path) -> bool:
     return bool(repository.on_refs(*names, work_tree=checkout))
 
 
+def shows_the_commit_before(repository: Repository, branch: str, checkout: Path) -> bool:
+    """Whether a checkout's files are those of its branch's last commit but one.
+
+    A landing that died between the branch and its checkout leaves it so; a person may, too.
+    """
+    before = repository.resolve(f"refs/heads/{branch}^1")
+    return (
+        before is not None
+        and staged_tree(repository, checkout) == repository.tree_of(before)
+        and not unstaged_changes(repository, checkout)
+    )
+
+
 def in_the_way(repository: Repository, checkout: Path, old: str, new: str) -> tuple[str, ...]:
     """Untracked and ignored files of a checkout that going from `old` to `new` would replace.
 

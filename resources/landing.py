@@ -19,6 +19,7 @@ from resources.checkouts import (
     index_is_free,
     local_changes,
     move_forward,
+    shows_the_commit_before,
     staged_tree,
     unstaged_changes,
 )
@@ -225,6 +226,8 @@ def refuse_if_checked_out_busy(repository: Repository, branch: str) -> None:
 
 def _refuse_if_changed(repository: Repository, branch: str, checkout: Path) -> None:
     changed = local_changes(repository, checkout)
+    if changed and shows_the_commit_before(repository, branch, checkout):
+        raise CheckoutLeftBehind(branch, str(checkout), changed)
     if changed:
         raise CheckoutBusy(branch, str(checkout), changed)
     if not index_is_free(repository, checkout):
@@ -311,6 +314,15 @@ class CheckoutBusy(PreflightError):
             f"branch {branch} is checked out in {checkout} with {self.what} ({named})",
             hint=self.remedy,
         )
+
+
+class CheckoutLeftBehind(CheckoutBusy):
+    """The branch to land on is checked out, and the files are those of the commit before."""
+
+    code = "checkout_left_behind"
+
+    what = "the files of the commit before, as a landing that died leaves them"
+    remedy = "see `patchline status` for how to go on; if it is your work, commit or stash it"
 
 
 class FilesInTheWay(CheckoutBusy):

@@ -19,6 +19,7 @@ from pipeline_defs.cli.output import (
     shorten,
 )
 from pipeline_defs.cli.run_lock import is_executed
+from pipeline_defs.cli.taken_back import taken_back
 from state.home import Home
 from state.machines import MACHINES
 from state.store import StateStore
@@ -59,13 +60,21 @@ class Facts:
         )
 
     def committed(self, *, landed: bool) -> list[Any]:
-        """Committed ledger entries whose workstream did, or did not, reach the target."""
+        """Committed ledger entries that did, or did not, reach the target; no rollbacks."""
         return [
             entry
             for entry in self.entries
             if entry.state == "committed"
-            and (self.streams[entry.workstream_id].state == "completed") == landed
+            and (origin := self._origin(entry)) != "rollback"
+            and (origin == "replacement" or self._completed(entry)) == landed
         ]
+
+    def _origin(self, entry: Any) -> str | None:
+        patch = self.patches.get(entry.patch_id)
+        return patch and patch.origin
+
+    def _completed(self, entry: Any) -> bool:
+        return self.streams[entry.workstream_id].state == "completed"
 
 
 def print_summary(store: StateStore, home: Home, document: dict[str, Any]) -> None:
@@ -75,6 +84,7 @@ def print_summary(store: StateStore, home: Home, document: dict[str, Any]) -> No
         _headline(store, home, facts),
         *_landed(facts),
         *_kept(facts),
+        *taken_back(store, home, facts.run.run_id),
         *_quarantined(facts),
         *_not_done(facts),
     ]:

@@ -102,3 +102,60 @@ def test_a_merge_that_a_person_made_meanwhile_is_taken_for_what_it_is(shell: She
     assert row["state"] == "completed"
     assert row["merge_commit"] == tip
     assert shell.git("log", "-1", "--format=%s", "main").strip() == "by hand"
+
+
+def test_the_status_of_a_run_tells_what_was_taken_back(shell: Shell) -> None:
+    document = run_plan(shell, [dict(GOOD), {"id": "two", "script": "echo two > b.txt"}])
+    ledger_id = entries(document)["core/good"]
+    assert shell.run("rollback", ledger_id, "--reason", "it was\033[31m wrong").code == 0
+
+    told = shell.run("status").out
+
+    assert "1 commit, 1 file, +1 -0 lines" in told
+    assert "Rolled back since: 1 patch." in told
+    commit = shell.git("rev-parse", "--short=12", "main").strip()
+    assert f"  {ledger_id} by commit {commit}: it was" in told
+    assert "\033[31m" not in told
+
+
+def test_the_status_of_a_run_tells_what_was_made_up_for(shell: Shell) -> None:
+    tell = {"action": "notify", "message": "tidy up"}
+    fail = {"action": "command", "command": ["sh", "-c", "exit 3"]}
+    good = {**GOOD, "compensation": [tell, fail]}
+    document = run_plan(shell, [good, dict(BAD)], code=1)
+
+    told = shell.run("status", document["run_id"]).out
+
+    assert "Made up for core: 1 of 2 actions done." in told
+    assert "  failed command: " in told
+
+
+def test_the_status_of_a_run_says_how_to_go_on_with_a_rollback(shell: Shell) -> None:
+    document = run_plan(shell, [dict(GOOD)])
+    (ledger_id,) = entries(document).values()
+    killed(shell, "revert-recorded", "rollback", ledger_id, "--reason", "x")
+
+    told = shell.run("status").out
+
+    assert f"The rollback of {ledger_id} has stopped before its end." in told
+    assert f"patchline rollback {ledger_id}" in told
+
+
+def test_a_checkout_that_a_dead_rollback_left_behind_is_told_from_a_persons_work(
+    shell: Shell,
+) -> None:
+    document = run_plan(shell, [dict(GOOD), {"id": "two", "script": "echo two > b.txt"}])
+    known = entries(document)
+    killed(shell, "target-moved", "rollback", known["core/good"], "--reason", "x")
+
+    other = shell.run("rollback", known["core/two"], "--reason", "y")
+    assert other.code == 3
+    assert "a landing that died" in other.err
+    assert "patchline status" in other.err
+    again = shell.run("run", str(shell.folder / "plan.yaml"))
+    assert again.code == 3
+    assert "a landing that died" in again.err
+
+    assert shell.run("resume").code == 0
+    assert shell.git("status", "--porcelain") == ""
+    assert shell.run("rollback", known["core/two"], "--reason", "y").code == 0
