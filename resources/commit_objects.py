@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from state.whole_files import keep_names
+
 IDENTITY = ("patchline", "patchline@localhost")
 SHA256_DIGITS = 64
 
@@ -102,15 +104,6 @@ def _put(path: Path, data: bytes, durable: bool) -> None:
         os.close(descriptor)
     scratch.replace(path)
     if durable:
-        sync_folder(path.parent)
+        keep_names(path.parent)
         if fresh:
-            sync_folder(path.parent.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            keep_names(path.parent.parent)

@@ -68,11 +68,6 @@ class Closure:
         """Blockers that are no patch of ours: nothing may take them back for a person."""
         return tuple(one for one in self.blockers if one.ledger_id is None)
 
-    @property
-    def possible(self) -> bool:
-        """Whether a rollback of all of them would work."""
-        return not self.foreign and not self.stuck
-
 
 def revert(repository: Repository, head: str, commits: Sequence[str]) -> Reverted | Stuck:
     """The tree of `head` without what the commits did.

@@ -15,13 +15,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.commit_objects import IDENTITY, sync_folder
+from resources.commit_objects import IDENTITY
 from resources.effects import printable, spelled
 from resources.patch_policy.disguises import stands_for
 from resources.patch_policy.names import name_problems
 from resources.patch_policy.reasons import Reason
 from resources.repository import GitError, Repository
 from state.crash_points import crash_point
+from state.whole_files import keep_names
 
 SANDBOX_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[gc]\n\tauto = 0\n"
 
@@ -238,7 +239,7 @@ class Sandbox:
                 changed.add(folder)
                 crash_point("object-adopted", "an object of a patch is in the object store")
         for folder in sorted(changed):
-            sync_folder(folder)
+            keep_names(folder)
 
 
 def discard_sandbox(worktrees: Path, worker_id: str) -> None:

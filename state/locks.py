@@ -1,6 +1,7 @@
 """Locks between threads and between processes."""
 
 import fcntl
+import os
 import threading
 from collections import deque
 from collections.abc import Generator
@@ -64,3 +65,34 @@ def file_lock(path: Path) -> Generator[int]:
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
+
+
+@contextmanager
+def passing_lock(path: Path) -> Generator[bool]:
+    """Hold a lock between processes if nobody else does; gives whether it is held now.
+
+    It never waits, goes with its holder however that ends, and leaves no file behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            if not still_named(path, file.fileno()):
+                continue  # its last holder removed it between our opening and locking it
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def still_named(path: Path, descriptor: int) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

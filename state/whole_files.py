@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from state.crash_points import crash_point
+from state.locks import still_named
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -45,16 +46,8 @@ def _alone(scratch: Path) -> Generator[int]:
         descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_still(scratch, descriptor):
+            if still_named(scratch, descriptor):  # nobody has given it its name meanwhile
                 yield descriptor
                 return
         finally:
             os.close(descriptor)
-
-
-def _is_still(scratch: Path, descriptor: int) -> bool:
-    """Whether nobody has given it its name between our opening and locking it."""
-    try:
-        return os.path.samestat(scratch.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

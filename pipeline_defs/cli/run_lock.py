@@ -1,13 +1,13 @@
 """One process executes a run: a lock that the system lets go of when its holder dies."""
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from state.errors import PreflightError
 from state.home import Home
+from state.locks import passing_lock
 from state.machines import MACHINES
 from state.store import StateStore
 
@@ -25,24 +25,13 @@ def executing(home: Home, run_id: str) -> Iterator[None]:
     Raises:
         PreflightError: another process holds it.
     """
-    path = _lock_file(home, run_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with path.open("a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise PreflightError(
-                    f"run {run_id} is being executed by another process",
-                    hint="wait for it, or stop it with Ctrl-C there, then resume",
-                ) from error
-            if not _is_still(path, file.fileno()):
-                continue  # its last holder removed it between our opening and locking it
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
+    with passing_lock(_lock_file(home, run_id)) as held:
+        if not held:
+            raise PreflightError(
+                f"run {run_id} is being executed by another process",
+                hint="wait for it, or stop it with Ctrl-C there, then resume",
+            )
+        yield
 
 
 def is_executed(store: StateStore, home: Home, run_id: str) -> bool:
@@ -58,10 +47,3 @@ def is_executed(store: StateStore, home: Home, run_id: str) -> bool:
                 return True
     workers = store.find("worker", run_id=run_id)
     return any(row.state not in WORKER_ENDED and is_alive(row) for row in workers)
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
