@@ -14,7 +14,7 @@ from pipeline_defs.plan.checking import findings_of, suggestion
 from pipeline_defs.plan.document import Document, read_document
 from pipeline_defs.plan.findings import Finding
 from pipeline_defs.plan.loader import Analysis, read_plan_bytes
-from resources.compensation import CompensationPlan
+from resources.rollback.compensation import CompensationPlan
 from state.errors import PlanError
 
 EXAMPLE = "Begin with `actions:`, such as [{action: git_revert}, {action: run_gates}]."

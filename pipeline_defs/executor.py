@@ -49,7 +49,7 @@ from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from pipeline_defs.step_threads import StepThreads
-from resources.stopping import clear, stop_signal
+from resources.execution.stopping import clear, stop_signal
 
 TICK_SECONDS = 0.2
 """How late a signal, a stop request or a freed pool slot is noticed while all steps are silent.
@@ -387,7 +387,7 @@ class _ThreadedRun:
             yield dg.DagsterEvent.engine_event(
                 self._context,
                 f"Steps still running {self._grace:g} s after the request to stop, left behind:"
-                f" {', '.join(left)}. Their op ignores resources.stopping.stop_signal.",
+                f" {', '.join(left)}. Their op ignores resources.execution.stopping.stop_signal.",
                 EngineEventData.interrupted(left),
             )
         if self._stopping:

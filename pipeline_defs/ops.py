@@ -16,11 +16,11 @@ from pipeline_defs.orders import run_spec
 from pipeline_defs.plan.model import Plan, Task, Workstream
 from pipeline_defs.revisions import Revision
 from pipeline_defs.runs import Launch, attach_run, find_run
-from resources.outcomes import Cancelled, Completed, Failed, Interrupted, Retry
-from resources.session import RunSession
+from resources.execution.outcomes import Cancelled, Completed, Failed, Interrupted, Retry
+from resources.execution.session import RunSession
+from resources.execution.task_path import TaskPath
+from resources.execution.workstream_path import Landed, WorkstreamPath
 from resources.specs import RunSpec
-from resources.task_path import TaskPath
-from resources.workstream_path import Landed, WorkstreamPath
 from state.errors import PlanError, PreflightError
 
 RESOURCES = {"state", "session", "rollback"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline_defs.orders import run_spec
 from pipeline_defs.plan.loader import parse_plan
-from resources.repository import Repository
+from resources.git.repository import Repository
 from resources.specs import RunSpec
 from state.errors import PatchlineError, PreflightError
 from state.home import Home

@@ -12,14 +12,14 @@ from pipeline_defs.plan.report import check_tested
 from pipeline_defs.revisions import Revision
 from pipeline_defs.samples import sample_repository
 from pipeline_defs.skipping import skipped_workstreams
-from resources.checkouts import checkout_of, local_changes, shows_the_commit_before
-from resources.environment import allowed_environment, find_command
-from resources.git_command import GitError
-from resources.landing import CheckoutLeftBehind
-from resources.patch_tool import patch_file
-from resources.ref_moves import OURS
-from resources.repository import Repository
-from resources.repository_turn import repository_turn
+from resources.commands.environment import allowed_environment, find_command
+from resources.execution.patch_tool import patch_file
+from resources.git.checkouts import checkout_of, local_changes, shows_the_commit_before
+from resources.git.command import GitError
+from resources.git.ref_moves import OURS
+from resources.git.repository import Repository
+from resources.git.repository_turn import repository_turn
+from resources.landing.busy_checkouts import CheckoutLeftBehind
 from resources.specs import ToolKind
 from state.errors import PreflightError
 from state.home import Home

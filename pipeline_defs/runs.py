@@ -7,7 +7,7 @@ from pipeline_defs.plan.model import Plan, Workstream
 from pipeline_defs.preflight import Fit, check_environment
 from pipeline_defs.revisions import Revision
 from pipeline_defs.skipping import skipped_workstreams, skips
-from resources.recovery import refuse_if_alive
+from resources.execution.recovery import refuse_if_alive
 from state.crash_points import crash_point
 from state.errors import EntityNotFoundError
 from state.home import Home

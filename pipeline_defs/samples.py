@@ -15,10 +15,10 @@ import tempfile
 import threading
 from pathlib import Path
 
-from resources.commit_objects import IDENTITY
-from resources.git_command import ZERO_CONFIG
-from resources.ref_moves import OURS
-from resources.repository import Repository
+from resources.git.command import ZERO_CONFIG
+from resources.git.commit_objects import IDENTITY
+from resources.git.ref_moves import OURS
+from resources.git.repository import Repository
 from state.home import Home
 
 MARKER = ".patchline-sample"

@@ -14,13 +14,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from resources.processes import DEFAULT_LIMITS, Limits
-from resources.repository import Repository
-from resources.rollback import RollbackManager
-from resources.session import RunSession
+from resources.commands.processes import DEFAULT_LIMITS, Limits
+from resources.execution.session import RunSession
+from resources.execution.stopping import stop_signal, uninterrupted
+from resources.execution.workers import HEARTBEAT_SEC
+from resources.git.repository import Repository
+from resources.rollback.manager import RollbackManager
 from resources.specs import RunSpec
-from resources.stopping import stop_signal, uninterrupted
-from resources.workers import HEARTBEAT_SEC
 from state.home import Home
 from state.store import StateStore
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from resources.git_command import UNTRUSTED
-from resources.repository import Repository
+from resources.git.command import UNTRUSTED
+from resources.git.repository import Repository
 
 MAX_INFLATED_BYTES = 8 * 1024 * 1024
 """How much a patch may be as files, and how much of them is looked at (design section 6)."""

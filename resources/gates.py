@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resources.environment import allowed_environment
+from resources.commands.environment import allowed_environment
+from resources.commands.processes import DEFAULT_LIMITS, Limits, ProcessResult, run_process
+from resources.commands.redaction import Redactor, declared_secrets
 from resources.globs import Globs
-from resources.processes import DEFAULT_LIMITS, Limits, ProcessResult, run_process
-from resources.redaction import Redactor, declared_secrets
 from resources.specs import GateSpec
 from resources.tools import expand_command, limited
 from resources.worktrees import Sandbox

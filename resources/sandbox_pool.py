@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from resources.repository import Repository
+from resources.git.repository import Repository
 from resources.worktrees import Sandbox, discard_sandbox
 from state.crash_points import crash_point
 from state.lost_transactions import redone_when_lost

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from resources.environment import allowed_environment
-from resources.processes import (
+from resources.commands.environment import allowed_environment
+from resources.commands.processes import (
     DEFAULT_LIMITS,
     Limits,
     ProcessNotStarted,
     ProcessResult,
     run_process,
 )
-from resources.redaction import Redactor, declared_secrets
+from resources.commands.redaction import Redactor, declared_secrets
 from resources.specs import ToolSpec
 from state.crash_points import crash_point
 from state.errors import PatchlineError

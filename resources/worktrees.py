@@ -15,12 +15,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.commit_objects import IDENTITY
 from resources.effects import printable, spelled
+from resources.git.commit_objects import IDENTITY
+from resources.git.repository import GitError, Repository
 from resources.patch_policy.disguises import stands_for
 from resources.patch_policy.names import name_problems
 from resources.patch_policy.reasons import Reason
-from resources.repository import GitError, Repository
 from state.crash_points import crash_point
 from state.whole_files import keep_names
 

@@ -16,7 +16,7 @@ class CheckpointProblem:
 
     Attributes:
         code: `checkpoint_chain` (a checkpoint was changed or taken out), `checkpoint_rows` (rows
-            under it were changed, put in or taken out), or one of `resources.audit_anchor`.
+            under it were changed, put in or taken out), or one of `resources.audit.anchor`.
         checkpoint_id: which checkpoint.
         since: when all was well for the last time as far as this checkpoint tells.
         message: what, where, and since when.

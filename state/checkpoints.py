@@ -2,7 +2,7 @@
 
 A checkpoint is a Merkle root over the hashes of the audit rows since the one before it, in the
 order of `transition_id`, and chained to that one. Whoever keeps a checkpoint outside of the
-database (`resources.audit_anchor`) can tell later that not one of the rows below it was changed,
+database (`resources.audit.anchor`) can tell later that not one of the rows below it was changed,
 put in or cut off. `state.checkpoint_verification` compares the two; `state.proofs` shows that an
 event is among the rows.
 """

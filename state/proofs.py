@@ -1,7 +1,7 @@
 """Proofs that an event is in the history, for somebody who cannot see the database.
 
 A proof holds one audit row and a Merkle path to a checkpoint (`state.checkpoints`); it shows no
-other row. What the checkpoint itself is worth, its anchor tells (`resources.audit_anchor`).
+other row. What the checkpoint itself is worth, its anchor tells (`resources.audit.anchor`).
 """
 
 import hashlib

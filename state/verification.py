@@ -2,7 +2,7 @@
 
 What the rows say against the entities is asked by SQL. A history that is whole in itself may still
 lack its end or be another one: checkpoints (`state.checkpoints`) and their anchors
-(`resources.audit_anchor`) tell that. Source: design section 2, "Audit".
+(`resources.audit.anchor`) tell that. Source: design section 2, "Audit".
 """
 
 from functools import partial

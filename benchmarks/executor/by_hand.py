@@ -1,7 +1,8 @@
 """The subprocesses of a patchline task, run by hand from a thread pool: tool, gate and git.
 
-The same commands in the same order as `resources.attempt` gives them, with landings in turn, and
-nothing else: no state, no policy, no Dagster. What patchline takes beyond this is its own.
+The same commands in the same order as `resources.execution.attempt` gives them, with landings in
+turn, and nothing else: no state, no policy, no Dagster. What patchline takes beyond this is its
+own.
 """
 
 import os
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from resources.commit_objects import write_commit
+from resources.git.commit_objects import write_commit
 
 QUIET = (
     *("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"),

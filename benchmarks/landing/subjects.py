@@ -40,10 +40,10 @@ def patchline(case: Case, folder: Path) -> float:
     from pipeline_defs.plan.loader import load_plan
     from pipeline_defs.revisions import register
     from pipeline_defs.runs import Launch, open_run
-    from resources.repository import Repository
-    from resources.session import RunSession
-    from resources.task_path import TaskPath
-    from resources.workstream_path import WorkstreamPath
+    from resources.execution.session import RunSession
+    from resources.execution.task_path import TaskPath
+    from resources.execution.workstream_path import WorkstreamPath
+    from resources.git.repository import Repository
     from state.home import Home
     from state.store import StateStore
 

@@ -14,7 +14,7 @@ from pipeline_defs.cli.output import count, json_option, print_json
 from state.home import Home
 
 if TYPE_CHECKING:
-    from resources.audit import Verdict
+    from resources.audit.verdict import Verdict
 
 _repositories = click.option(
     "--repo",
@@ -64,8 +64,8 @@ def verify(
     Whoever can write both the database and every repository that is looked at can make another
     history that is intact. Keep the hash of a checkpoint elsewhere, and name it with --expect.
     """
-    from resources.audit import opened
-    from resources.audit import verify as judge
+    from resources.audit.verdict import opened
+    from resources.audit.verdict import verify as judge
 
     if no_anchors and repositories:
         raise click.UsageError("--no-anchors looks at no repository, so it takes no --repo.")
@@ -112,7 +112,7 @@ def checkpoint(repositories: tuple[Path, ...], as_json: bool) -> int:
     could not be given its anchor, or its anchors are another database's; 2 when a folder that was
     named is no repository.
     """
-    from resources.audit import make_checkpoint, opened
+    from resources.audit.verdict import make_checkpoint, opened
     from state.checkpoints import uncovered
 
     home, named = Home.find(), named_repositories(repositories)

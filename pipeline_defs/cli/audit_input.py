@@ -17,7 +17,7 @@ def named_repositories(repositories: Sequence[Path]) -> list[Path]:
     Raises:
         click.UsageError: one of them is none.
     """
-    from resources.repository import Repository
+    from resources.git.repository import Repository
 
     folders = [one.absolute() for one in repositories]
     with tempfile.TemporaryDirectory(prefix="patchline-audit-") as scratch:

@@ -82,7 +82,7 @@ def prove(
 
 
 def _proof(event: str) -> dict[str, Any]:
-    from resources.audit import opened
+    from resources.audit.verdict import opened
     from state.checkpoints import refuse_damaged
     from state.proofs import prove as proved
     from state.raw_history import damage_told
@@ -151,8 +151,8 @@ def _read(path: Path) -> "Proof":
 
 
 def _is_anchored(proof: "Proof", repo: Path) -> bool:
-    from resources.audit_anchor import is_anchored
-    from resources.repository import Repository
+    from resources.audit.anchor import is_anchored
+    from resources.git.repository import Repository
 
     with tempfile.TemporaryDirectory(prefix="patchline-audit-") as scratch:
         return is_anchored(proof.checkpoint, Repository.open(repo, Path(scratch)))

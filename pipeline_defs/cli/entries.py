@@ -30,7 +30,7 @@ def named_entry(store: "StateStore", named: str) -> Any:
         EntityNotFoundError: there is none.
         click.UsageError: there are several.
     """
-    from resources.entry_names import entries_named
+    from resources.patches.entry_names import entries_named
 
     found = entries_named(store, named)
     if not found:

@@ -12,7 +12,7 @@ import click
 from pipeline_defs.cli.output import count, json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from resources.patch_check import Checked
+    from resources.patches.check import Checked
     from resources.specs import PolicySpec
 
 STANDARD_INPUT = "-"
@@ -65,9 +65,9 @@ def check(
 
     Exit code 0 when it is accepted, 1 when it is rejected.
     """
-    from resources.patch_check import PatchSourceError, check_patch, throw_away_folder
+    from resources.git.repository import Repository
     from resources.patch_policy import Scope
-    from resources.repository import Repository
+    from resources.patches.check import PatchSourceError, check_patch, throw_away_folder
 
     policy = _policy(plan, forbid)
     where = Scope(scope or (() if create else ("**",)), create)
@@ -102,7 +102,7 @@ def _policy(plan: Path | None, forbid: tuple[str, ...]) -> "PolicySpec":
 
 def _standard_input(policy: "PolicySpec") -> bytes:
     """No more than one byte beyond the limit, by which it is found to be too large."""
-    from resources.patch_check import read_up_to
+    from resources.patches.check import read_up_to
 
     try:
         return read_up_to(0, policy.max_bytes + 1)

@@ -17,8 +17,8 @@ from pipeline_defs.cli.terminal_text import visible
 from state.home import Home
 
 if TYPE_CHECKING:
-    from resources.replacement import Replacement
-    from resources.replacement_orders import NotLanded, Outcome, Rejected
+    from resources.quarantine.replacement import Replacement
+    from resources.quarantine.replacement_orders import NotLanded, Outcome, Rejected
     from state.store import StateStore
 
 __all__ = ["drop", "replace", "show"]
@@ -37,7 +37,7 @@ def drop(ledger: str, reason: str, operator: str, as_json: bool) -> int:
 
     Exit code 1 when it is not quarantined, 2 when there is no such patch.
     """
-    from resources.quarantine import drop as drop_entry
+    from resources.quarantine.entries import drop as drop_entry
 
     home = Home.find()
     with required_store(home) as store:
@@ -90,10 +90,10 @@ def _replacement(
     """A replacement of an entry whose run nobody else works on, and what Ctrl-C sets."""
     from pipeline_defs.cli.run_lock import executing
     from pipeline_defs.past_runs import repository_of_run, spec_of_run
-    from resources.quarantine import refuse_unless_over
-    from resources.replacement import Replacement
-    from resources.replacement_orders import Request
-    from resources.session import RunSession
+    from resources.execution.session import RunSession
+    from resources.quarantine.entries import refuse_unless_over
+    from resources.quarantine.replacement import Replacement
+    from resources.quarantine.replacement_orders import Request
 
     refuse_unless_over(store, entry)
     run = store.get("run", entry.run_id)
@@ -109,7 +109,7 @@ def _replacement(
 
 
 def _has_open_replacement(store: "StateStore", entry: Any) -> bool:
-    from resources.ledger import UNLANDED
+    from resources.patches.ledger import UNLANDED
 
     unfinished = (*UNLANDED, "committed")
     replacements = store.find("patch_ledger", replaces=entry.ledger_id)
@@ -125,7 +125,7 @@ def _settle_replacement(
 
 
 def _report(home: Home, replaced: str, target: str, outcome: "Outcome", as_json: bool) -> int:
-    from resources.replacement_orders import NotLanded, Rejected, Replaced
+    from resources.quarantine.replacement_orders import NotLanded, Rejected, Replaced
 
     document: dict[str, Any] = {"replaces": replaced, "target": target}
     match outcome:

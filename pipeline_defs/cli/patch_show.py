@@ -92,8 +92,8 @@ def show(ledger: str, full: bool, as_json: bool) -> int:
 
 
 def _read(store: "StateStore", entry: Any) -> Page:
-    from resources.entry_names import label_of
-    from resources.quarantine import gates_of, quarantined
+    from resources.patches.entry_names import label_of
+    from resources.quarantine.entries import gates_of, quarantined
     from state.queries import history
 
     following = tuple(
@@ -115,7 +115,7 @@ def _read(store: "StateStore", entry: Any) -> Page:
 
 def _branches(store: "StateStore", entry: Any) -> list[str]:
     """The branches that an entry's commit is on; none when its repository is gone."""
-    from resources.proof import reading_repository
+    from resources.proof.of_commit import reading_repository
     from state.errors import PatchlineError
 
     if entry.commit_sha is None or entry.run_id is None:

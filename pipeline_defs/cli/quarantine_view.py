@@ -16,7 +16,7 @@ HEADINGS = ("task", "by", "ledger_id", "since", "gate", "why")
 
 def with_quarantine(store: "StateStore", rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of `list patches`, the quarantined ones with `task`, `tool`, `gate` and `next`."""
-    from resources.quarantine import quarantined
+    from resources.quarantine.entries import quarantined
 
     def told(row: dict[str, Any]) -> dict[str, Any]:
         if row["state"] != "quarantined":

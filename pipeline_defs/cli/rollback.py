@@ -16,9 +16,9 @@ from state.errors import PatchlineError
 from state.home import Home
 
 if TYPE_CHECKING:
-    from resources.rollback import RollbackManager
-    from resources.rollback_report import RollbackReport
-    from resources.rollback_survey import Survey
+    from resources.rollback.manager import RollbackManager
+    from resources.rollback.report import RollbackReport
+    from resources.rollback.survey import Survey
     from state.store import StateStore
 
 FAILED, INTERRUPTED = 1, 130
@@ -62,7 +62,7 @@ def rollback(
     """
     from pipeline_defs.cli.run_lock import executing, is_executed
     from pipeline_defs.cli.stores import required_store
-    from resources.rollback_survey import RollbackBlocked
+    from resources.rollback.survey import RollbackBlocked
     from state.errors import PreflightError
 
     home = Home.find()
@@ -110,7 +110,7 @@ def manager_for(
 ) -> "RollbackManager":
     """The manager of a run of this store; every run keeps to the plan that it followed."""
     from pipeline_defs.past_runs import repository_of_run, spec_of_run
-    from resources.rollback import RollbackManager
+    from resources.rollback.manager import RollbackManager
 
     run = store.get("run", run_id)
     specs = lru_cache(lambda one: spec_of_run(store, home, store.get("run", one)))
@@ -161,7 +161,7 @@ def _given(store: "StateStore", home: Home, run_id: str, path: Path | None) -> A
 
 def _rehearse(survey: "Survey", cascade: bool, as_json: bool) -> int:
     """What would be done; exit code 1 when it would be refused."""
-    from resources.rollback_survey import RollbackBlocked
+    from resources.rollback.survey import RollbackBlocked
 
     try:
         survey.refuse_blocked(cascade=cascade)
@@ -179,7 +179,7 @@ def _rehearse(survey: "Survey", cascade: bool, as_json: bool) -> int:
 
 def _under_way(store: "StateStore", home: Home, plan: Any, as_json: bool) -> int:
     """A rollback that has begun is not rehearsed: it can only be gone on with."""
-    from resources.rollback_report import report_of
+    from resources.rollback.report import report_of
 
     if as_json:
         print_json(report_of(store, plan.plan_id, None).as_document())

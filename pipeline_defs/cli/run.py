@@ -121,8 +121,8 @@ def resume(run: str | None, as_json: bool) -> int:
 def _clear_up(store: "StateStore", home: Home, row: Any) -> None:
     """Remove what a process has left that died behind the last change of its run's state."""
     from pipeline_defs.cli.run_lock import executing, is_executed
-    from resources.recovery import Recovery
-    from resources.repository import Repository
+    from resources.execution.recovery import Recovery
+    from resources.git.repository import Repository
 
     if is_executed(store, home, row.run_id) or not Path(row.repo).is_dir():
         return  # its process is about to end, or there is nothing that it could have left in git
@@ -143,7 +143,7 @@ def _newest_open(store: "StateStore") -> Any:
     rows = [row for row in store.find("run") if row.state not in RUN_ENDED]
     if rows:
         return rows[-1]
-    from resources.compensation_record import plans_of
+    from resources.rollback.compensation_record import plans_of
 
     plans = plans_of(store, open_only=True)
     if not plans:

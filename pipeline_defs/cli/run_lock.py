@@ -36,7 +36,7 @@ def executing(home: Home, run_id: str) -> Iterator[None]:
 
 def is_executed(store: StateStore, home: Home, run_id: str) -> bool:
     """Whether some process works on the run now: one that holds it, or one with live workers."""
-    from resources.recovery import is_alive
+    from resources.execution.recovery import is_alive
 
     path = _lock_file(home, run_id)
     if path.exists():

@@ -14,7 +14,7 @@ from state.errors import HistoryDamagedError
 from state.home import Home
 
 if TYPE_CHECKING:
-    from resources.proof import CommitProof
+    from resources.proof.of_commit import CommitProof
     from state.store import StateStore
 
 
@@ -36,7 +36,7 @@ def verify(commit: str, repo: Path | None, as_json: bool) -> int:
     revision, 3 when there is no repository or no database.
     """
     from pipeline_defs.past_runs import spec_of_run
-    from resources.proof import prove_commit, reading_repository
+    from resources.proof.of_commit import prove_commit, reading_repository
 
     home = Home.find()
     with _intact(home) as store:
@@ -56,7 +56,7 @@ def verify(commit: str, repo: Path | None, as_json: bool) -> int:
 @contextmanager
 def _intact(home: Home) -> "Iterator[StateStore]":
     """The store as it stands; what nobody of ours has written there is an error in words."""
-    from resources.audit import opened
+    from resources.audit.verdict import opened
     from state.checkpoints import refuse_damaged
     from state.raw_history import damage_told
 
@@ -79,8 +79,8 @@ def _folder_with(store: "StateStore", commit: str) -> Path:
     Raises:
         click.UsageError: none has it, or several.
     """
-    from resources.audit_findings import known_repositories
-    from resources.proof import reading_repository
+    from resources.audit.findings import known_repositories
+    from resources.proof.of_commit import reading_repository
     from state.errors import PreflightError
 
     found: list[Path] = []

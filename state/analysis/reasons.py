@@ -6,7 +6,7 @@ _LONGEST = 300
 """Characters of a reason that are looked at: what tells failures apart comes first."""
 
 _AFTER = re.compile(r"(?: \((?:permanent: no retry|after \d+ attempts?)\))+$")
-"""How the retry rules end a reason (see `resources.retries`): the failure is the same."""
+"""How the retry rules end a reason (see `resources.execution.retries`): the failure is the same."""
 
 _FOLDS = tuple(
     (re.compile(pattern), replacement)

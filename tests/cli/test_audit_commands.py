@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from resources.audit_anchor import AUDIT_REF
+from resources.audit.anchor import AUDIT_REF
 from tests.cli.audited import audited, database, tamper, work
 from tests.cli.shell import Shell
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resources.audit_anchor import AUDIT_REF
+from resources.audit.anchor import AUDIT_REF
 from state.canonical import canonical_json
 from state.merkle import leaf_hash
 from tests.cli.audited import audited, last_event, tamper

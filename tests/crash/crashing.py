@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from resources.ledger import UNLANDED
+from resources.patches.ledger import UNLANDED
 from state.machines import MACHINES
 from tests.crash.arena import Arena, Ended
 from tests.crash.scenarios import KILLED, SCENARIOS, Scenario

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resources.audit import opened, verify
+from resources.audit.verdict import opened, verify
 from state.event_files import rotated_files
 from state.machines import MACHINES
 from state.store import StateStore

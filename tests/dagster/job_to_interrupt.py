@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipeline_defs.executor import threaded_executor
-from resources.stopping import stop_signal
+from resources.execution.stopping import stop_signal
 
 FOLDER = Path(sys.argv[-1])
 QUIET = {"telemetry": {"enabled": False}}

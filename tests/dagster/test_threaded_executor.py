@@ -18,7 +18,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
 from pipeline_defs.executor import threaded_executor
-from resources.stopping import stop_signal
+from resources.execution.stopping import stop_signal
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0

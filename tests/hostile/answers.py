@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from resources.effects import printable
-from resources.patch_check import Checked, check_patch
 from resources.patch_policy import Scope
+from resources.patches.check import Checked, check_patch
 from resources.specs import PolicySpec
 from tests.hostile.cases import CODES, Case
 from tests.hostile.scenery import Scenery

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.git_command import caller_environment
+from resources.git.command import caller_environment
 from tests.hostile.scenery import Scenery
 from tests.pipeline.conftest import DAGSTERS_OWN, dagster_home, lab
 

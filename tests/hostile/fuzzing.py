@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from resources.patch_check import Checked, check_patch
+from resources.git.repository import Repository
 from resources.patch_policy import Scope
-from resources.repository import Repository
+from resources.patches.check import Checked, check_patch
 from resources.specs import PolicySpec
 from tests.hostile.answers import assert_well_formed
 from tests.hostile.mutations import mutated

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.repository import Repository
+from resources.git.repository import Repository
 from tests.hostile.base import make_base
 
 Snapshot = dict[str, tuple[int, ...]]

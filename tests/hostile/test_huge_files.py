@@ -8,8 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-from resources.patch_check import Checked, check_patch
 from resources.patch_policy import Scope
+from resources.patches.check import Checked, check_patch
 from resources.specs import PolicySpec
 from state.errors import PatchlineError
 from tests.hostile.scenery import Scenery

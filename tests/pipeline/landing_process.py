@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pipeline_defs.orders import run_spec
 from pipeline_defs.revisions import Revision, open_revision
-from resources.outcomes import Completed, Retry
-from resources.repository import Repository
-from resources.session import RunSession
-from resources.task_path import TaskPath
+from resources.execution.outcomes import Completed, Retry
+from resources.execution.session import RunSession
+from resources.execution.task_path import TaskPath
+from resources.git.repository import Repository
 from state.home import Home
 from state.store import StateStore
 

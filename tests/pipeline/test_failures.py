@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.progress import Progress
+from resources.execution.progress import Progress
 from state.errors import StoreUnavailableError
 from state.queries import history
 from tests.pipeline.lab import Lab, lines, make_repository, stream, task

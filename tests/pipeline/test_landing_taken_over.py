@@ -6,10 +6,10 @@ import pytest
 
 from pipeline_defs.launch import execute_run
 from pipeline_defs.runs import Launch, open_run
-from resources.branches import WorkstreamBranch, WorkstreamBranches
-from resources.landing_turns import LandingTurns
-from resources.recovery import Recovery
-from resources.repository import Repository
+from resources.execution.recovery import Recovery
+from resources.git.repository import Repository
+from resources.landing.branches import WorkstreamBranch, WorkstreamBranches
+from resources.landing.turns import LandingTurns
 from state import leases
 from state.leases import Lease
 from tests.pipeline.lab import Lab, make_repository, stream, task

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline_defs.revisions import Revision
 from pipeline_defs.runs import Launch, open_run
-from resources.workstream_path import Landed, WorkstreamPath
+from resources.execution.workstream_path import Landed, WorkstreamPath
 from state.landed import landings
 from state.store import StateStore
 from tests import postgres

@@ -2,8 +2,8 @@
 
 import pytest
 
-from resources.branches import BranchDisagrees, WorkstreamBranches
-from resources.repository import Repository
+from resources.git.repository import Repository
+from resources.landing.branches import BranchDisagrees, WorkstreamBranches
 from tests.pipeline.lab import Lab, make_repository, stream, task
 
 MOVE = (

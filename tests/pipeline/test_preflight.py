@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline_defs.preflight import check_environment
-from resources.repository_turn import LOCK_NAME
+from resources.git.repository_turn import LOCK_NAME
 from state.errors import PreflightError
 from tests.pipeline.lab import Lab, make_repository, stream, task, write
 

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline_defs.past_runs import spec_of_run
-from resources.audit import make_checkpoint
-from resources.proof import CommitProof, prove_commit, reading_repository
+from resources.audit.verdict import make_checkpoint
+from resources.proof.of_commit import CommitProof, prove_commit, reading_repository
 from state.home import Home
 from state.store import StateStore
 from state.trigger_sql import drop_statements

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from resources.audit_anchor import compare
+from resources.audit.anchor import compare
 from state.checkpoints import checkpoint
 from state.clock_and_ids import IdSource, ManualClock
 from state.store import StateStore

@@ -19,8 +19,8 @@ from resources.effects import (
     examine,
     printable,
 )
+from resources.git.repository import Repository
 from resources.patch_policy import Scope, judge
-from resources.repository import Repository
 from resources.specs import PolicySpec
 from tests.resources.gitbox import make_repository
 

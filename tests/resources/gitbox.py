@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from resources.repository import Repository
+from resources.git.repository import Repository
 from resources.worktrees import Sandbox
 
 FILES = {"a.txt": "a\n", "b.txt": "b\n", "src/one.py": "x = 1\n", "src/two.py": "y = 2\n"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resources.rollback import RollbackManager
+from resources.rollback.manager import RollbackManager
 from resources.specs import (
     Compensation,
     GateSpec,

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from resources.progress import Progress
-from resources.recovery import Recovery
+from resources.execution.progress import Progress
+from resources.execution.recovery import Recovery
 from resources.specs import PolicySpec
 from state.clock_and_ids import ManualClock, SequentialIds
 from state.home import Home

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from resources import audit_anchor
-from resources.audit_anchor import AUDIT_REF, AnchorError, anchor, anchors
-from resources.git_command import GitError
-from resources.repository import Repository
+from resources.audit import anchor as anchoring
+from resources.audit.anchor import AUDIT_REF, AnchorError, anchor, anchors
+from resources.git.command import GitError
+from resources.git.repository import Repository
 from state.canonical import canonical_json
 from state.checkpoints import checkpoints
 from state.clock_and_ids import SequentialIds
@@ -87,16 +87,16 @@ def test_whoever_is_overtaken_goes_on_from_there(
     store: StateStore, box: GitBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grow(store)
-    real = audit_anchor._moved
+    real = anchoring._moved
 
     def overtaken(repository: Repository, new: str, old: str | None) -> bool:
-        monkeypatch.setattr(audit_anchor, "_moved", real)
+        monkeypatch.setattr(anchoring, "_moved", real)
         grow(store)
         assert len(anchor(store, repository)) == 2
         grow(store)
         return real(repository, new, old)
 
-    monkeypatch.setattr(audit_anchor, "_moved", overtaken)
+    monkeypatch.setattr(anchoring, "_moved", overtaken)
     assert [one.checkpoint.checkpoint_id for one in anchor(store, box.repository)] == [3]
     assert [one.checkpoint for one in anchors(box.repository)] == checkpoints(store)
 

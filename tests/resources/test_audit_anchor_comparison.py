@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.audit_anchor import AUDIT_REF, AnchorError, anchor, anchors, compare, is_anchored
-from resources.repository import Repository
+from resources.audit.anchor import AUDIT_REF, AnchorError, anchor, anchors, compare, is_anchored
+from resources.git.repository import Repository
 from state.canonical import canonical_json
 from state.checkpoints import checkpoint, checkpoints
 from state.clock_and_ids import ManualClock, SequentialIds

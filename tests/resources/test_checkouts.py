@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.checkouts import checkout_of, in_the_way, local_changes, move_forward
-from resources.git_command import GitError
+from resources.git.checkouts import checkout_of, in_the_way, local_changes, move_forward
+from resources.git.command import GitError
 from tests.resources.gitbox import GitBox, write
 
 

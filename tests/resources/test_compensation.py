@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from resources.compensation import USUAL, CompensationPlan, OnFailure, Order, Taken, compose
+from resources.rollback.compensation import (
+    USUAL,
+    CompensationPlan,
+    OnFailure,
+    Order,
+    Taken,
+    compose,
+)
 from resources.specs import Compensation, CompensationAction
 from state.errors import CompensationFailedError
 from state.queries import history

@@ -7,25 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from resources.checkouts import move_forward
-from resources.git_command import GitError
-from resources.landing import (
-    Candidate,
-    CheckoutBusy,
-    FilesInTheWay,
-    IndexLocked,
+from resources.git.checkouts import move_forward
+from resources.git.command import GitError
+from resources.git.commit_text import message_with_trailers
+from resources.git.merging import Conflict
+from resources.git.repository_turn import RepositoryLocked, repository_turn
+from resources.landing.busy_checkouts import CheckoutBusy, FilesInTheWay, IndexLocked
+from resources.landing.candidates import Candidate, merge_candidate, patch_candidate
+from resources.landing.moving import (
     LandedTreeMismatch,
     Lost,
     land,
     land_on_target,
-    landing_turn,
-    merge_candidate,
-    message_with_trailers,
     move_left_behind_checkout,
-    patch_candidate,
 )
-from resources.merging import Conflict
-from resources.repository_turn import RepositoryLocked, repository_turn
+from resources.landing.thread_turns import landing_turn
 from tests.resources.gitbox import GitBox, write
 
 DATE = "2026-01-01T00:00:00Z"
@@ -205,7 +201,7 @@ def stumble(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) ->
         meanwhile()
         raise GitError(("git", "read-tree"), 128, "no space left")
 
-    monkeypatch.setattr("resources.landing.move_forward", fail)
+    monkeypatch.setattr("resources.landing.moving.move_forward", fail)
 
 
 def test_an_empty_checkout_of_a_target_without_a_commit_is_filled(box: GitBox) -> None:

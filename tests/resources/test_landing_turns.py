@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from resources import fences, landing_turns
-from resources.landing_turns import LandingTurns
+from resources.landing import fences
+from resources.landing import turns as landing_turns
+from resources.landing.turns import LandingTurns
 from state import leases
 from state.clock_and_ids import ManualClock
 from state.leases import Holder, Lease, StaleLeaseError

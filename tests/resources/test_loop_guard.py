@@ -1,6 +1,6 @@
 """When a series of refusals is a loop."""
 
-from resources.loop_guard import BACK_AND_FORTH, Refusal, loop_in
+from resources.execution.loop_guard import BACK_AND_FORTH, Refusal, loop_in
 
 
 def refused(*shas: str) -> list[Refusal]:

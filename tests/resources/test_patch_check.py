@@ -8,11 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from resources import effects, patch_apply, patch_check
-from resources.git_command import Bounds, GitError, GitOverrunError
-from resources.patch_check import Checked, PatchSourceError, check_patch, throw_away_folder
+from resources import effects
+from resources.git.command import Bounds, GitError, GitOverrunError
+from resources.git.repository import Repository
 from resources.patch_policy import Scope
-from resources.repository import Repository
+from resources.patches import apply
+from resources.patches import check as checking
+from resources.patches.check import Checked, PatchSourceError, check_patch, throw_away_folder
 from resources.specs import PolicySpec
 from tests.resources.gitbox import GitBox, git
 
@@ -195,7 +197,7 @@ def git_binary(box: GitBox, content: bytes) -> bytes:
     return box.repository.on_objects(*show).stdout
 
 
-@pytest.mark.parametrize("at_work", [patch_apply, effects], ids=["applying", "comparing"])
+@pytest.mark.parametrize("at_work", [apply, effects], ids=["applying", "comparing"])
 def test_git_is_ended_when_a_patch_takes_too_long(
     box: GitBox, monkeypatch: pytest.MonkeyPatch, at_work: ModuleType
 ) -> None:
@@ -274,9 +276,9 @@ def test_new_objects_are_kept_where_the_caller_wants_them(box: GitBox, tmp_path:
 def test_the_throw_away_folder_is_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patch_check.tempfile, "gettempdir", lambda: str(tmp_path / "x"))
+    monkeypatch.setattr(checking.tempfile, "gettempdir", lambda: str(tmp_path / "x"))
     (tmp_path / "x").mkdir()
-    monkeypatch.setattr(patch_check, "_ELSEWHERE", (str(tmp_path / "y"), "/tmp"))
+    monkeypatch.setattr(checking, "_ELSEWHERE", (str(tmp_path / "y"), "/tmp"))
     with throw_away_folder(tmp_path) as folder:
         assert not folder.is_relative_to(tmp_path)
     assert not folder.exists()

@@ -5,10 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resources.effects import examine
-from resources.patch_check import check_patch
-from resources.patch_declared import differences
 from resources.patch_policy import Reason, Scope
-from resources.patch_text import Declared, PatchText, read_patch_text
+from resources.patches.check import check_patch
+from resources.patches.declared import differences
+from resources.patches.text import Declared, PatchText, read_patch_text
 from resources.specs import PolicySpec
 from tests.resources.gitbox import GitBox
 from tests.resources.patch_trees import Tree, git_diff, tree_pairs, write_trees

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from resources.environment import allowed_environment, find_command
-from resources.leftovers import MARKER
-from resources.processes import (
+from resources.commands.environment import allowed_environment, find_command
+from resources.commands.leftovers import MARKER
+from resources.commands.processes import (
     CommandNotFound,
     Limits,
     ProcessNotStarted,

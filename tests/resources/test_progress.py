@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from resources.progress import MAX_OVERTAKEN, Overtaken, Progress
-from resources.recovery import Recovery
+from resources.execution.progress import MAX_OVERTAKEN, Overtaken, Progress
+from resources.execution.recovery import Recovery
 from resources.specs import OnCriticalFailure, PolicySpec
 from state.queries import history
 from state.run_view import run_view

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.archive import archive_workstream
+from resources.execution.archive import archive_workstream
 from state.queries import history
 from tests.resources.gitbox import GitBox
 from tests.resources.scene import Scene, Scenes

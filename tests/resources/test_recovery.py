@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from resources.progress import Progress
-from resources.recovery import Recovery
+from resources.execution.progress import Progress
+from resources.execution.recovery import Recovery
 from resources.specs import PolicySpec
 from state.home import Home
 from state.store import StateStore

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from resources.effects import examine
-from resources.git_command import GitError
-from resources.merging import Conflict, Merged, merge
-from resources.repository import Repository
+from resources.git.command import GitError
+from resources.git.merging import Conflict, Merged, merge
+from resources.git.repository import Repository
 from state.errors import PreflightError
 from tests.resources.gitbox import GitBox, git, make_repository, write
 
@@ -108,7 +108,7 @@ def test_the_tree_of_our_own_commit_is_known_from_its_name(
     other = repository.commit(tree, (head,), "other\n", DATE)
     commit = repository.commit(tree, (head, other), "Größe\n\nKey: v\n", DATE)
     assert git(path, "rev-parse", f"{commit}^{{tree}}") == tree
-    monkeypatch.setattr("resources.repository.run_git", None)
+    monkeypatch.setattr("resources.git.repository.run_git", None)
     assert repository.tree_of(commit) == tree
 
 

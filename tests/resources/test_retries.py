@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from resources.retries import RetryDecision, Stop, decide_retry
+from resources.execution.retries import RetryDecision, Stop, decide_retry
 from resources.specs import RetrySpec
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

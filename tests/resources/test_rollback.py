@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from resources.rollback import RollbackManager
-from resources.rollback_survey import RollbackBlocked, RollbackRefused
+from resources.rollback.manager import RollbackManager
+from resources.rollback.survey import RollbackBlocked, RollbackRefused
 from resources.specs import RunSpec
 from state.errors import CompensationFailedError, PreflightError, UnauthorizedError
 from state.queries import history

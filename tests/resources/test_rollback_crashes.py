@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from resources.ledger import UNLANDED
-from resources.rollback_report import RollbackReport
+from resources.patches.ledger import UNLANDED
+from resources.rollback.report import RollbackReport
 from resources.specs import Compensation, CompensationAction
 from state.crash_points import arm
 from state.machines import MACHINES
@@ -64,10 +64,10 @@ def dying(landed: Landed, point: str, entry: Any) -> int | None:
 
 def roll_back(folder: Path, run_id: str, spec: str, ledger_id: str, point: str) -> int:
     """What the dying process does."""
-    from resources.repository import Repository
-    from resources.rollback import RollbackManager
+    from resources.execution.stopping import stop_signal
+    from resources.git.repository import Repository
+    from resources.rollback.manager import RollbackManager
     from resources.specs import RunSpec
-    from resources.stopping import stop_signal
     from state.home import Home
     from state.store import StateStore
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resources.redaction import MASK, Redactor, declared_secrets
+from resources.commands.redaction import MASK, Redactor, declared_secrets
 from resources.specs import ToolSpec
 from resources.tools import (
     TEXT_LIMIT,

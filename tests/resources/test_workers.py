@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from resources.recovery import Recovery, is_alive, refuse_if_alive
+from resources.commands.identity import process_started_at
+from resources.execution.recovery import Recovery, is_alive, refuse_if_alive
+from resources.execution.workers import WorkerPool
 from resources.sandbox_pool import SandboxPool
-from resources.workers import WorkerPool, process_started_at
 from state.clock_and_ids import parse_timestamp, timestamp
 from state.errors import (
     EntityNotFoundError,

@@ -1,0 +1,1 @@
+"""The audit history: anchored in repositories, and verified as a whole."""

@@ -1,0 +1,1 @@
+"""The one gateway to git: objects, refs, merges and people's checkouts."""

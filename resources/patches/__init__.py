@@ -1,0 +1,1 @@
+"""Patches: what their text says, whether they apply, and how the store keeps them."""

@@ -1,0 +1,1 @@
+"""Is a commit what it says? Everything that its trailers name is computed anew."""

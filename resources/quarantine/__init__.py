@@ -1,0 +1,1 @@
+"""Refused patches: why, and a person's patch in the place of one."""

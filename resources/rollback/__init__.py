@@ -1,0 +1,1 @@
+"""The way back: landed patches reverted, and what failed made up for."""
