@@ -12,27 +12,23 @@ function to SUBJECTS (see `subjects.py`).
 """
 
 import argparse
-import json
-import os
 import platform
 import sqlite3
-import statistics
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import places
+import subjects
+from judging import Verdict, judge
+from places import Postgresql, Sqlite
+from subjects import Bench, Cell, Measure, Sizes
+
+from benchmarks.reporting import keep, machine, measured_at, spread, verdict_table
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))  # the product is not installed where the peers are
-
-import places  # noqa: E402
-import subjects  # noqa: E402
-from judging import Verdict, judge  # noqa: E402
-from places import Postgresql, Sqlite  # noqa: E402
-from subjects import Bench, Cell, Measure, Sizes  # noqa: E402
-
 SUBJECTS: dict[str, tuple[str, Measure]] = {
     "transitions-sqlite": ("sqlite", subjects.lives),
     "transitions-postgresql": ("postgresql", subjects.lives),
@@ -73,16 +69,6 @@ def _progress(cell: Cell) -> str:
     )
 
 
-def spread(values: list[float], digits: int) -> str:
-    """`median (lowest-highest)`; a dash when there are no values."""
-    if not values:
-        return "-"
-    middle = f"{statistics.median(values):,.{digits}f}"
-    if len(values) == 1:
-        return middle
-    return f"{middle} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
-
-
 def table(record: dict[str, Any]) -> str:
     """The Markdown that goes into README.md."""
     about, repetitions = record["environment"], record["repetitions"]
@@ -113,24 +99,7 @@ def table(record: dict[str, Any]) -> str:
         ]
         what = f"| {first['subject']} | {first['backend']} | {first['processes']} | "
         lines.append(what + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_verdicts(record)])
-
-
-def _verdicts(record: dict[str, Any]) -> list[str]:
-    lines = ["| required | at least | measured | |", "| --- | ---: | ---: | --- |"]
-    return lines + [
-        f"| {one['what']} | {one['required']:,g} | {one['measured']:,.2f} |"
-        f" {'yes' if one['met'] else 'no'} |"
-        for one in record["verdicts"]
-    ]
-
-
-def write_readme(text: str) -> None:
-    """Replace what stands between the markers in README.md."""
-    readme, begin, end = HERE / "README.md", "<!-- results -->\n", "<!-- /results -->"
-    old = readme.read_text()
-    head, tail = old[: old.index(begin) + len(begin)], old[old.index(end) :]
-    readme.write_text(f"{head}\n{text}\n\n{tail}")
+    return "\n".join([*lines, "", *verdict_table(record["verdicts"])])
 
 
 def environment(postgresql: Postgresql) -> dict[str, Any]:
@@ -143,9 +112,7 @@ def environment(postgresql: Postgresql) -> dict[str, Any]:
             **{name: version(name) for name in PACKAGES},
         },
         "postgresql": postgresql.settings,
-        "system": platform.platform(),
-        "cpus": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2),
+        **machine(),
     }
 
 
@@ -175,23 +142,15 @@ def sizes(options: argparse.Namespace) -> Sizes:
     )
 
 
-def keep(record: dict[str, Any], name: str) -> None:
-    """Write what has been measured so far to `results/` and README.md."""
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    write_readme(table(record))
-
-
 def main() -> int:
     """Measure, record, and judge: 0 when every required ratio that was measured is reached."""
     options = arguments()
     places_used: tuple[Sqlite, Postgresql] = places.opened(options.folder)
-    now, wanted = datetime.now(UTC), sizes(options)
+    wanted = sizes(options)
     bench = Bench(*places_used, wanted, {})
     turns = 1 if options.quick else options.repetitions
     record: dict[str, Any] = {
-        "measured_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "measured_at": measured_at(),
         "sizes": vars(wanted),
         "environment": environment(places_used[1]),
         "repetitions": [],
@@ -202,7 +161,7 @@ def main() -> int:
         verdicts = judge(record["repetitions"])
         record["verdicts"] = [vars(one) | {"met": one.met} for one in verdicts]
         if not (options.no_record or options.quick):  # each turn takes long, and may be the last
-            keep(record, f"{now:%Y%m%dT%H%M%SZ}")
+            keep(HERE, record, table(record))
     print(table(record))
     missed = [one for one in verdicts if not one.met]
     for one in missed:
