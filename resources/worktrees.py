@@ -7,12 +7,11 @@ are compared with a private index that lies beside the sandbox. Source: design s
 decisions K4.
 """
 
+import logging
 import os
 import re
 import shutil
-import stat
-import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from resources.effects import printable, spelled
@@ -21,10 +20,16 @@ from resources.git.repository import GitError, Repository
 from resources.patch_policy.disguises import stands_for
 from resources.patch_policy.names import name_problems
 from resources.patch_policy.reasons import Reason
+from resources.worktree_files import is_plain, remove, remove_untracked
 from state.crash_points import crash_point
 from state.whole_files import keep_names
 
+log = logging.getLogger(__name__)
+
 SANDBOX_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[gc]\n\tauto = 0\n"
+
+MOST_NAMED = 100
+"""Paths that are restored one by one: git compares each of them with every file."""
 
 _INVALID_PATH = re.compile(r"invalid path '(.*)'", re.DOTALL)
 
@@ -41,13 +46,14 @@ class UnreadableError(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Sandbox:
     """One working tree: `path` holds the files, everything of ours lies beside it."""
 
     worker_id: str
     repository: Repository
     path: Path
+    _prepared: str | None = field(default=None, init=False, repr=False)
 
     @property
     def index(self) -> Path:
@@ -74,16 +80,64 @@ class Sandbox:
         that a tool has broken beyond what git can reset (unreadable folders, say) is replaced by a
         new one.
         """
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or not self._moved_on(prepared, commit_or_tree):
+            self._start_over(commit_or_tree)
+        self._make_git_dir(head)
+
+    def prepare(self, commit_or_tree: str) -> bool:
+        """Begin a reset ahead of time: the next one writes no more than what differs from this.
+
+        For who must wait, and others for him, before the tree is known. Nothing may run in the
+        sandbox in between. False when something goes wrong: the reset does it again, and tells.
+        """
+        try:
+            self._start_over(commit_or_tree)
+        except (GitError, OSError) as error:
+            log.info("sandbox %s is not prepared: %s", self.worker_id, error)
+            return False
+        self._prepared = commit_or_tree
+        return True
+
+    def _start_over(self, commit_or_tree: str) -> None:
+        """Look at every file."""
+        self._prepared = None
         if not self._is_folder():
             self._replace()
-        _remove(self.path / ".git")
-        _remove(self.new_objects)
+        remove(self.path / ".git")
+        remove(self.new_objects)
         try:
             self._checkout(commit_or_tree)
         except (GitError, OSError):
             self._replace()
             self._checkout(commit_or_tree)
-        self._make_git_dir(head)
+
+    def _moved_on(self, prepared: str, commit_or_tree: str) -> bool:
+        """From the tree that the files are of to another; False: they are not what they were.
+
+        Where little differs git need not read the rest of the tree.
+        """
+        if prepared == commit_or_tree:
+            return True
+        names = ("diff-index", "--cached", "-z", "--name-only", "--no-renames", commit_or_tree)
+        differing = self._git(*names)
+        try:
+            if differing.count(b"\0") > MOST_NAMED:
+                self._git("read-tree", "-m", "-u", prepared, commit_or_tree)
+            else:
+                self._restore(commit_or_tree, differing)
+        except GitError:
+            return False
+        return True
+
+    def _restore(self, commit_or_tree: str, paths: bytes) -> None:
+        """Take paths, each ended by NUL, from a tree; git leaves all others alone."""
+        if paths:
+            self._git(
+                *("restore", f"--source={commit_or_tree}", "--staged", "--worktree"),
+                *("--no-overlay", "--pathspec-from-file=-", "--pathspec-file-nul"),
+                stdin=paths,
+            )
 
     def _is_folder(self) -> bool:
         """Whether the working tree is still one: git would follow a link in its place anywhere."""
@@ -91,15 +145,14 @@ class Sandbox:
 
     def _replace(self) -> None:
         """An empty folder in the place of whatever is there."""
-        _remove(self.path)
-        _remove(self.index)
+        remove(self.path)
+        remove(self.index)
         self.path.mkdir(parents=True)
 
     def _checkout(self, commit_or_tree: str) -> None:
         if self.index.exists():
-            _remove_what_git_overlooks(self.path)
-            # The stat data in the index tells git which files a tool touched.
-            self._git("clean", "-ffdxq")
+            remove_untracked(self.path, self._git("ls-files", "-z"))
+        # The stat data in the index tells git which files a tool touched.
         self._git("read-tree", "--reset", "-u", commit_or_tree)
         if (self.path / ".gitmodules").exists():
             self._empty_submodules()
@@ -109,12 +162,18 @@ class Sandbox:
         for entry in self._git("ls-files", "-z", "--stage").split(b"\0"):
             if entry.startswith(b"160000 "):
                 folder = self.path / os.fsdecode(entry.split(b"\t", 1)[1])
-                _remove(folder)
+                remove(folder)
                 folder.mkdir()
 
-    def _git(self, *args: str) -> bytes:
-        """Git on the sandbox's files, against our private index."""
-        done = self.repository.on_objects(*args, index=self.index, work_tree=self.path)
+    def _git(self, *args: str, stdin: bytes = b"") -> bytes:
+        """Git on the sandbox's files, against our private index. Paths are no patterns."""
+        done = self.repository.on_objects(
+            *args,
+            index=self.index,
+            work_tree=self.path,
+            env={"GIT_LITERAL_PATHSPECS": "1"},
+            stdin=stdin,
+        )
         return done.stdout
 
     def _make_git_dir(self, head: str) -> None:
@@ -185,7 +244,7 @@ class Sandbox:
         root = os.fsencode(self.path)
         for path in sorted(changed):
             full = os.path.join(root, path)
-            if os.path.lexists(full) and not _is_plain(full):
+            if os.path.lexists(full) and not is_plain(full):
                 raise UnreadableError("mode", f"{_shown(path)} is no file, link or folder", path)
         folders = {path.rstrip(b"/") for path in changed if path.endswith(b"/")}
         for path in changed:
@@ -197,7 +256,7 @@ class Sandbox:
                 raise UnreadableError("submodule", text, folder)
 
     def _write_tree(self) -> str:
-        _remove(self.new_objects)  # a tool may have put objects there under false names
+        remove(self.new_objects)  # a tool may have put objects there under false names
         (self.new_objects / "info").mkdir(parents=True)
         scratch = self.new_objects / "index"  # so that `index` keeps telling what we checked out
         shutil.copy2(self.index, scratch)
@@ -245,49 +304,8 @@ class Sandbox:
 def discard_sandbox(worktrees: Path, worker_id: str) -> None:
     """Delete the files of a sandbox in the folder `worktrees`, also when its process is gone."""
     for suffix in ("", ".index", ".objects"):
-        _remove(worktrees / f"{worker_id}{suffix}")
-
-
-def _remove_what_git_overlooks(root: Path) -> None:
-    """Delete `.git` below `root`, pipes, sockets and devices: `git clean` leaves them there."""
-    waiting = [os.fsencode(root)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.name == b".git":
-                    _remove(Path(os.fsdecode(entry.path)))
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif not (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
-                    os.unlink(entry.path)
-
-
-def _is_plain(path: bytes) -> bool:
-    """Whether something is a regular file, a link or a folder."""
-    mode = os.lstat(path).st_mode
-    return stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)
+        remove(worktrees / f"{worker_id}{suffix}")
 
 
 def _shown(path: bytes) -> str:
     return printable(os.fsdecode(path))
-
-
-def _remove(path: Path) -> None:
-    """Delete whatever is there, also what permissions forbid to delete; links are not followed."""
-    if not os.path.lexists(path):
-        return
-    if path.is_symlink() or not path.is_dir():
-        path.unlink()
-        return
-    try:
-        shutil.rmtree(path)
-    except RecursionError:  # some thousand folders in each other
-        subprocess.run(["rm", "-rf", "--", path], check=True)
-    except PermissionError:
-        path.chmod(stat.S_IRWXU)
-        for folder, folders, _ in os.walk(path):  # looks into a folder after we have opened it up
-            for name in folders:
-                child = os.path.join(folder, name)
-                if not os.path.islink(child):
-                    os.chmod(child, stat.S_IRWXU)
-        shutil.rmtree(path)

@@ -44,7 +44,7 @@ def path_of(number: int) -> str:
 
 
 def make_repository(folder: Path, case: Case) -> None:
-    """A repository with one commit on `main`, checked out."""
+    """A repository with one commit on `main`, checked out, and packed as a clone is."""
     folder.mkdir(parents=True)
     for number in range(case.files):
         file = folder / path_of(number)
@@ -53,6 +53,7 @@ def make_repository(folder: Path, case: Case) -> None:
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "start")
+    git(folder, "repack", "-q", "-a", "-d")
 
 
 def patches(case: Case) -> Iterator[tuple[str, bytes]]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from resources.git.command import GitError
 from resources.sandbox_pool import SandboxPool
+from resources.worktree_files import remove_untracked
 from resources.worktrees import Sandbox, UnreadableError, discard_sandbox
 from state.clock_and_ids import ManualClock, SequentialIds
 from state.store import StateStore
@@ -76,6 +78,59 @@ def test_a_reset_brings_back_the_exact_tree_whatever_was_done(
     assert git(root, "status", "--porcelain") == ""
 
 
+def next_commit(box: GitBox) -> str:
+    """A commit on `main` that changes, adds, moves and removes files."""
+    write(box.path, {"a.txt": "second\n", "new/n.txt": "n\n", "src/deep/two.py": "x = 2\n"})
+    box.git("mv", "b.txt", "src/b.txt")
+    box.git("rm", "-q", "src/one.py")
+    box.git("add", "-A")
+    box.git("commit", "-q", "-m", "second")
+    return box.head()
+
+
+def test_a_prepared_sandbox_becomes_any_other_tree(box: GitBox, sandbox: Sandbox) -> None:
+    first, second = box.head(), next_commit(box)
+    write(sandbox.path, {"left.txt": "x\n", "a.txt": "changed\n"})
+    sandbox.prepare(first)
+    sandbox.reset(second, first)
+    expected = [".gitignore", "a.txt", "new/n.txt", "src/b.txt", "src/deep/two.py"]
+    assert sorted(contents(sandbox)) == expected
+    assert git(sandbox.path, "rev-parse", "HEAD") == first
+    assert sandbox.capture(*LIMITS) == box.git("rev-parse", f"{second}^{{tree}}")
+    sandbox.prepare(first)
+    sandbox.reset(first, second)
+    assert contents(sandbox) == FILES
+    assert sandbox.capture(*LIMITS) == box.git("rev-parse", f"{first}^{{tree}}")
+
+
+def test_a_sandbox_is_prepared_for_one_reset_only(box: GitBox, sandbox: Sandbox) -> None:
+    head = box.head()
+    sandbox.prepare(head)
+    sandbox.reset(head, head)
+    write(sandbox.path, {"a.txt": "a command was here\n", "left.txt": "x\n"})
+    sandbox.reset(head, head)
+    assert contents(sandbox) == FILES
+
+
+def test_a_prepared_sandbox_that_is_not_what_it_was_is_reset_from_scratch(
+    box: GitBox, sandbox: Sandbox
+) -> None:
+    first, second = box.head(), next_commit(box)
+    sandbox.prepare(first)
+    write(sandbox.path, {"a.txt": "not what was prepared\n"})
+    sandbox.reset(second, first)
+    assert (sandbox.path / "a.txt").read_text() == "second\n"
+    assert sandbox.capture(*LIMITS) == box.git("rev-parse", f"{second}^{{tree}}")
+
+
+def test_what_cannot_be_prepared_is_told_by_the_reset(box: GitBox, sandbox: Sandbox) -> None:
+    sandbox.prepare("0" * 40)
+    with pytest.raises(GitError):
+        sandbox.reset("0" * 40, box.head())
+    sandbox.reset(box.head(), box.head())
+    assert contents(sandbox) == FILES
+
+
 @pytest.mark.parametrize("linked", [True, False])
 def test_a_working_tree_that_was_replaced_leads_nowhere_else(
     box: GitBox, sandbox: Sandbox, tmp_path: Path, linked: bool
@@ -109,6 +164,19 @@ def test_some_thousand_folders_in_each_other_are_removed(box: GitBox, sandbox: S
     os.close(deep)
     sandbox.reset(box.head(), box.head())
     assert contents(sandbox) == FILES
+
+
+def test_only_what_is_tracked_is_left_at_any_depth(tmp_path: Path) -> None:
+    deep = "/".join("abcdef")
+    tracked = [f"{deep}/file", "a/b/other", "top", "z/one"]
+    write(tmp_path, dict.fromkeys([*tracked, f"{deep}/x", "a/b/c/x", "a/y", "new/z", "w"], ""))
+    (tmp_path / "z" / "one").unlink()
+    (tmp_path / "z").rmdir()
+    (tmp_path / "z").write_text("a file in the place of a folder")
+    remove_untracked(tmp_path, "".join(f"{path}\0" for path in tracked).encode())
+    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert left == sorted(path for path in tracked if path != "z/one")
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_place_of_a_submodule_is_empty_again_after_a_reset(box: GitBox) -> None:
