@@ -19,7 +19,8 @@ from pipeline_defs.runs import Launch, attach_run, find_run
 from resources.execution.outcomes import Cancelled, Completed, Failed, Interrupted, Retry
 from resources.execution.session import RunSession
 from resources.execution.task_path import TaskPath
-from resources.execution.workstream_path import Landed, WorkstreamPath
+from resources.execution.workstream_merge import Landed
+from resources.execution.workstream_path import WorkstreamPath
 from resources.specs import RunSpec
 from state.errors import PlanError, PreflightError
 

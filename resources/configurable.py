@@ -19,6 +19,7 @@ from resources.execution.session import RunSession
 from resources.execution.stopping import stop_signal, uninterrupted
 from resources.execution.workers import HEARTBEAT_SEC
 from resources.git.repository import Repository
+from resources.landing.turns import LEASE_SEC, SHORTEST_LEASE_SEC
 from resources.rollback.manager import RollbackManager
 from resources.specs import RunSpec
 from state.home import Home
@@ -70,6 +71,12 @@ class WorkerPoolResource(dg.ConfigurableResource[Any]):
 
     heartbeat_sec: float = Field(
         default=HEARTBEAT_SEC, gt=0, description="Seconds between heartbeats of a busy worker."
+    )
+    lease_sec: float = Field(
+        default=LEASE_SEC,
+        ge=SHORTEST_LEASE_SEC,
+        description="Seconds that the right to land on a branch outlives the last sign of life of "
+        "its holder. One on this computer whose process is gone loses it at once.",
     )
 
 
@@ -155,6 +162,7 @@ class RunSessionResource(dg.ConfigurableResource[Any]):
                     heartbeat_sec=self.workers.heartbeat_sec,
                     tool_limits=self.tools.limits(),
                     gate_limits=self.gates.limits(),
+                    lease_sec=self.workers.lease_sec,
                 )
             return self._session
 

@@ -1,7 +1,7 @@
 """Who may move a branch: one lease for each, with a token that grows with every new holder.
 
 One UPDATE decides who holds it. The database cannot keep a holder that has lost its lease from
-touching git; the token is what git is told to look for (`resources.landing.turns`). Source: issue
+touching git; the token is what git is told to look for (`resources.landing.fences`). Source: issue
 "Landing", design section 4 step 6.
 """
 

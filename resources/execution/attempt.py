@@ -12,23 +12,16 @@ from resources.effects import MAX_INFLATED_BYTES, examine
 from resources.execution.outcomes import AttemptFailed, AttemptStopped, Completed
 from resources.execution.patch_tool import run_patch_tool
 from resources.execution.session import RunSession
+from resources.execution.unread import why_unread, wrong_encoding
 from resources.execution.workers import Claim
 from resources.gates import Subject
-from resources.git.command import GitOverrunError
+from resources.git.command import GitError
 from resources.git.merging import Conflict
 from resources.landing.branches import WorkstreamBranch, WorkstreamBranches
 from resources.landing.candidates import Candidate, carrier_of, patch_candidate
-from resources.landing.lander import (
-    Committed,
-    Conflicted,
-    GatesFailed,
-    LandingOrder,
-    NeverStill,
-    PatchLander,
-    Stopped,
-)
+from resources.landing.lander import LandingOrder, PatchLander
+from resources.landing.outcomes import Committed, Conflicted, GatesFailed, NeverStill, Stopped
 from resources.patch_policy import Reason, Scope, judge
-from resources.patch_policy.reasons import overrun
 from resources.patches.conflicts import in_words
 from resources.patches.ledger import PatchLedger
 from resources.patches.records import Artifact, Patch
@@ -62,14 +55,24 @@ class Attempt:
             AttemptStopped: it was told to stop.
             PatchlineError, OSError: git, the store or the disk failed.
         """
+        try:
+            return self._run(claim, spec)
+        except GitError as error:
+            if reason := wrong_encoding(error):  # in the repository, whatever the tool may do
+                raise AttemptFailed(reason.message, retryable=False) from error
+            raise
+
+    def _run(self, claim: Claim, spec: TaskSpec) -> Completed:
         sandbox = claim.sandbox
         task = self._store.get("task", claim.task_id)
         workstream = self._store.get("workstream", task.workstream_id)
         base = self._branches.tip(workstream)
-        sandbox.reset(base, base)
         if spec.tool.kind is ToolKind.PATCH:
-            captured, result = self._read_patch(claim, spec, base, task.workstream_id)
+            # Before our turn comes, for which others wait.
+            index = sandbox.index if sandbox.prepare(base) else None
+            captured, result = self._read_patch(claim, spec, base, task.workstream_id, index)
         else:
+            sandbox.reset(base, base)
             result = self._run_tool(claim, spec, base, task.feedback or "")
             captured = self._capture(claim, spec, base, task.workstream_id, result)
         if captured is None:
@@ -78,6 +81,8 @@ class Attempt:
         crash_point("patch-queued", "the patch is queued; its objects are the sandbox's alone")
         sandbox.adopt_objects()
         crash_point("patch-adopted", "the patch's objects are in the repository; none names them")
+        if spec.tool.kind is not ToolKind.PATCH:
+            sandbox.prepare(patch.tree)
         return self._land(claim, spec, patch, paths, workstream)
 
     def _run_tool(self, claim: Claim, spec: TaskSpec, base: str, feedback: str) -> ToolResult:
@@ -134,7 +139,7 @@ class Attempt:
     # -- 5: patch ----------------------------------------------------------------------------
 
     def _read_patch(
-        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str
+        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str, index: Path | None
     ) -> tuple[tuple[Patch, frozenset[str]] | None, ToolResult]:
         """As `_run_tool` and `_capture`, for a tool whose patch lies in a file."""
         read = run_patch_tool(
@@ -142,6 +147,7 @@ class Attempt:
             plan_dir=Path(self._session.spec.plan_dir),
             attempt=claim.attempt,
             objects=claim.sandbox.new_objects,
+            index=index,
         )
         if isinstance(read, ToolResult):
             self._give_up(claim, spec, base, read)
@@ -170,12 +176,12 @@ class Attempt:
         try:
             tree = claim.sandbox.capture(MAX_INFLATED_BYTES, policy.max_files)
             change = examine(claim.sandbox.judged, base, tree)
-        except UnreadableError as error:
+        except (UnreadableError, GitError) as error:
+            reason = why_unread(error)
+            if reason is None:
+                raise
             self._store.update("task_attempt", claim.token, **facts)
-            self._quarantine_unread(owner, error.reason)
-        except GitOverrunError as error:
-            self._store.update("task_attempt", claim.token, **facts)
-            self._quarantine_unread(owner, overrun(error))
+            self._quarantine_unread(owner, reason)
         if not change.effects:
             self._store.update("task_attempt", claim.token, **facts)
             return None

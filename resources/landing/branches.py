@@ -135,8 +135,8 @@ class WorkstreamBranches:
 
     def _put_back(self, branch: str, tip: str, found: str | None, fence: Fence) -> None:
         if self._repository.move_branch(branch, tip, found, fence):
-            was = f"was moved to {found}" if found else "was deleted"
-            log.warning("%s %s by somebody else; it is at %s again", branch, was, tip)
+            was = f"was at {found}" if found else "was deleted"
+            log.warning("%s %s; it is back at %s, where the ledger has it", branch, was, tip)
 
 
 class WorkstreamBranch:
@@ -156,6 +156,9 @@ class WorkstreamBranch:
         """The newest commit by the state; git is asked by the compare-and-swap."""
         return self._branches.landed(self._row)
 
+    def refuse_in_the_way(self, candidate: Candidate) -> None:
+        """Never: nobody works on it, and no checkout moves along."""
+
     def land(self, candidate: Candidate, commit: str, fence: Fence) -> Lost | None:
         """Compare and swap; once more where somebody had only moved the branch away."""
         lost = land(self._repository, self.branch, candidate, commit, fence)
@@ -168,3 +171,7 @@ class WorkstreamBranch:
     def head_after(self, lost: Lost, fence: Fence) -> str:
         """Where the branch is, after putting it right."""
         return self._branches.head(self._row, fence)
+
+    def put_right(self, fence: Fence) -> None:
+        """Put the branch where the ledger says that it is."""
+        self._branches.head(self._row, fence)

@@ -18,13 +18,21 @@ from resources.git.repository import Repository
 from resources.landing.busy_checkouts import CheckoutBusy
 from resources.landing.candidates import Candidate
 from resources.landing.moving import LandedTreeMismatch, Lost
+from resources.landing.outcomes import (
+    Committed,
+    Conflicted,
+    GatesFailed,
+    Landing,
+    NeverStill,
+    Stopped,
+)
 from resources.landing.turns import LandingTurns, Turn
-from resources.patches.conflicts import Other, others_since
+from resources.patches.conflicts import others_since
 from resources.patches.ledger import PatchLedger
 from resources.patches.records import Patch
 from resources.worktrees import Sandbox
 from state.crash_points import crash_point
-from state.errors import StaleTokenError
+from state.errors import StaleTokenError, TerminalStateViolation
 from state.store import StateStore
 
 MAX_APPLIES = 3
@@ -42,6 +50,14 @@ class Destination(Protocol):
         """The commit to build the first candidate on."""
         ...
 
+    def refuse_in_the_way(self, candidate: Candidate) -> None:
+        """Look, before a candidate is judged, whether it could land.
+
+        Raises:
+            CheckoutBusy: a person's work is in the way.
+        """
+        ...
+
     def land(self, candidate: Candidate, commit: str, fence: Fence) -> Lost | None:
         """Move the branch to the commit, if it still is where the candidate was built.
 
@@ -53,6 +69,14 @@ class Destination(Protocol):
 
     def head_after(self, lost: Lost, fence: Fence) -> str:
         """The commit to build the next candidate on.
+
+        Raises:
+            StaleLeaseError: the turn that the fence is of is over; nothing was moved.
+        """
+        ...
+
+    def put_right(self, fence: Fence) -> None:
+        """Take off the branch again what the ledger has ended, where the branch is ours alone.
 
         Raises:
             StaleLeaseError: the turn that the fence is of is over; nothing was moved.
@@ -85,56 +109,6 @@ class LandingOrder:
     task: str
     finish: Callable[[Patch, str], None]
     trailers: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True)
-class Committed:
-    """The patch is on the branch, and the ledger says so."""
-
-    commit: str
-
-
-@dataclass(frozen=True)
-class Conflicted:
-    """The patch does not fit the branch; it is quarantined.
-
-    Attributes:
-        paths: where.
-        head: the commit that it does not fit.
-        others: who changed these paths since the patch's base, as far as git can tell.
-        reason: all of it in words.
-    """
-
-    paths: tuple[str, ...]
-    head: str
-    others: tuple[Other, ...] = ()
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class GatesFailed:
-    """A gate refused the candidate; the patch is quarantined."""
-
-    reason: str
-    feedback: str
-
-
-@dataclass(frozen=True)
-class NeverStill:
-    """The branch moved at every apply; the patch is dropped."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """It was told to stop.
-
-    The ledger entry is where it was, for whoever takes over; quarantined where a gate was at work.
-    """
-
-
-Landing = Committed | Conflicted | GatesFailed | NeverStill | Stopped
 
 
 class PatchLander:
@@ -189,6 +163,7 @@ class PatchLander:
             candidate = order.candidate_on(head)
             if isinstance(candidate, Conflict):
                 return self._conflict(order, candidate.paths, head)
+            self._refuse_in_the_way(order, candidate)
             ended = self._apply(order, candidate, head, apply, turn, sandbox, stop)
             if not isinstance(ended, Lost):
                 return ended
@@ -204,6 +179,13 @@ class PatchLander:
         others = others_since(self._store, self._repository, patch.base, head, paths)
         reason = self._ledger.conflict(patch, paths, head, order.task, others)
         return Conflicted(paths, head, others, reason)
+
+    def _refuse_in_the_way(self, order: LandingOrder, candidate: Candidate) -> None:
+        try:
+            order.destination.refuse_in_the_way(candidate)
+        except CheckoutBusy as busy:
+            self._ledger.drop_queued(order.patch, str(busy))
+            raise
 
     def _apply(
         self,
@@ -236,9 +218,16 @@ class PatchLander:
         if lost is not None:
             return lost
         crash_point("branch-moved", "the commit is on its branch; the ledger says verified")
-        order.finish(patch, commit)
+        self._finish(order, patch, commit, turn)
         crash_point("patch-committed", "the ledger says committed")
         return Committed(commit)
+
+    def _finish(self, order: LandingOrder, patch: Patch, commit: str, turn: Turn) -> None:
+        try:
+            order.finish(patch, commit)
+        except TerminalStateViolation:  # cancelled in the instant of its landing
+            turn.do(order.destination.put_right)
+            raise
 
     def _move(
         self,

@@ -138,6 +138,22 @@ def refuse_if_checked_out_busy(repository: Repository, branch: str) -> None:
             _refuse_if_changed(repository, branch, checkout)
 
 
+def refuse_if_in_the_way(repository: Repository, branch: str, candidate: Candidate) -> None:
+    """Refuse a candidate that a checkout could not move along to, before it is judged.
+
+    A branch that has moved meanwhile is for the landing to find out.
+
+    Raises:
+        CheckoutBusy: the branch is checked out with local changes, or with untracked files where
+            new ones would go, or a git command there does not end.
+        RepositoryLocked: other landings do not end.
+    """
+    with repository_turn(repository):
+        checkout = checkout_of(repository, branch)
+        if checkout is not None and repository.branch_head(branch) == candidate.head:
+            _refuse_if_busy(repository, branch, checkout, candidate.head, candidate.tree)
+
+
 def _refuse_if_changed(repository: Repository, branch: str, checkout: Path) -> None:
     changed = local_changes(repository, checkout)
     if changed and shows_the_commit_before(repository, branch, checkout):

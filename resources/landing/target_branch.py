@@ -8,6 +8,7 @@ from resources.landing.moving import (
     land_on_target,
     move_left_behind_checkout,
     refuse_if_checked_out_busy,
+    refuse_if_in_the_way,
 )
 from state.errors import PatchlineError
 
@@ -57,11 +58,21 @@ class TargetBranch:
         self.head()
         refuse_if_checked_out_busy(self._repository, self.branch)
 
+    def refuse_in_the_way(self, candidate: Candidate) -> None:
+        """Look, before a candidate is judged, whether a clean checkout could move along to it.
+
+        Raises:
+            CheckoutBusy: it is checked out with local changes, or with untracked files where new
+                ones would go, or a git command there does not end.
+            RepositoryLocked: other landings do not end.
+        """
+        refuse_if_in_the_way(self._repository, self.branch, candidate)
+
     def land(self, candidate: Candidate, commit: str, fence: Fence) -> Lost | None:
         """Compare and swap; a clean checkout moves along (`land_on_target`).
 
         Raises:
-            CheckoutBusy: it is checked out with local changes; nothing landed.
+            CheckoutBusy: a person's work in its checkout is in the way; nothing landed.
             GitError: the checkout cannot be moved along; the branch was taken back.
             StaleLeaseError: the turn that the fence is of is over; nothing was moved.
         """
@@ -70,6 +81,9 @@ class TargetBranch:
     def head_after(self, lost: Lost, fence: Fence) -> str:
         """Where somebody else has moved it."""
         return self.head()
+
+    def put_right(self, fence: Fence) -> None:
+        """Never: what is on it belongs to people."""
 
     def finish_checkout(self, before: str | None, commit: str) -> None:
         """Move a checkout along that a process left behind, which died after moving the branch.

@@ -18,6 +18,7 @@ from state.home import Home
 from state.machines import MACHINES
 from state.queries import run_summary
 from state.store import StateStore
+from tests.new_databases import new_database
 from tests.resources.gitbox import git, make_repository, write
 
 __all__ = [
@@ -116,7 +117,7 @@ class Lab:
     def store(self) -> StateStore:
         """The state, opened at first use."""
         if self._store is None:
-            self.home.root.mkdir(exist_ok=True)
+            new_database(self.home.root / "pipeline.db")
             self._store = StateStore.open(self.home.database_url, events=self.home.events)
         return self._store
 

@@ -1,5 +1,7 @@
 """What a good run leaves behind in the repository."""
 
+import pytest
+
 from tests.pipeline.lab import Lab, git, make_repository, stream, task, write
 
 
@@ -44,3 +46,26 @@ def test_a_target_that_does_not_exist_is_made_and_the_checkout_is_left_alone(lab
     assert lab.show("b.txt", "results/first") == "b\nmore"
     assert lab.show("a.txt", "results/first") == "a\nmore"
     assert (lab.repo / "a.txt").read_text() == "a\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "judged"),
+    [
+        ("new.txt", "untracked files in the way (new.txt)", False),
+        ("b.txt", "local changes (b.txt)", False),
+        ("new.txt", "untracked files in the way (new.txt)", True),
+    ],
+)
+def test_a_persons_work_is_seen_before_the_merge_is_judged_and_after(
+    lab: Lab, path: str, said: str, judged: bool
+) -> None:
+    """The person writes while the task is at work, or while the gates judge the merge."""
+    make_repository(lab.repo)
+    before, mine = lab.head(), f"echo mine > '{lab.repo}/{path}'; "
+    work = task("do", f"{'' if judged else mine}echo ours > new.txt", gates=["ok"])
+    gate = {"command": ["sh", "-c", mine if judged else "true"]}
+    ran = lab.run(stream("core", work, gates=["merge"]), gates={"merge": gate})
+    assert (ran.state, lab.head()) == ("failed", before)
+    assert said in ran.workstream("core").reason
+    assert [gate.state for gate in ran.gates(role="workstream")] == ["PASSED"] * judged
+    assert (lab.repo / path).read_text() == "mine\n"

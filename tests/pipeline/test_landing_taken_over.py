@@ -1,17 +1,21 @@
 """Landers that are taken over in the middle: nothing they have landed is lost or done twice."""
 
+import os
+import socket
 from typing import Any
 
 import pytest
 
 from pipeline_defs.launch import execute_run
 from pipeline_defs.runs import Launch, open_run
+from resources.execution.progress import Progress
 from resources.execution.recovery import Recovery
 from resources.git.repository import Repository
 from resources.landing.branches import WorkstreamBranch, WorkstreamBranches
-from resources.landing.turns import LandingTurns
+from resources.landing.fenced_leases import FencedLeases
+from resources.specs import PolicySpec
 from state import leases
-from state.leases import Lease
+from state.leases import Holder, Lease
 from tests.pipeline.lab import Lab, make_repository, stream, task
 
 
@@ -20,16 +24,16 @@ def take_over(lab: Lab, branch: str) -> None:
     repository = Repository.open(lab.repo, lab.home.root)
     name = str(repository.git_dir)
     held = lab.store.look(lambda connection: leases.held_in(connection, name))
-    turns = LandingTurns(lab.store, repository)
     (gone,) = [one.holder for one in held if one.branch == branch]
+    us = Holder("lander_next", socket.gethostname(), os.getpid(), "0.0")
     with lab.store.batch() as tx:
-        lease = leases.acquire(tx, name, branch, turns._holder, 30.0, gone=gone)
+        lease = leases.acquire(tx, name, branch, us, 30.0, gone=gone)
     assert isinstance(lease, Lease)
-    fenced = turns._fenced(lease)
+    theirs = FencedLeases(lab.store, repository, 30.0)
+    fenced = theirs.fenced(lease)
     assert fenced is not None
-    repository.delete_reference(fenced[1].reference, fenced[1].oid)
-    with lab.store.batch() as tx:
-        leases.release(tx, lease)
+    theirs.take_down(fenced[1])
+    theirs.release(lease)
 
 
 @pytest.fixture
@@ -108,3 +112,40 @@ def test_what_a_silent_lander_has_landed_is_written_down_by_the_next(
     assert ran.state == "succeeded"
     assert len(ran.ledger(state="committed")) == 2
     assert ran.ledger("core/one")[0].commit_sha == settled[0]
+
+
+def test_a_patch_that_is_cancelled_in_the_instant_of_its_landing_leaves_its_branch(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its branch is kept, for people to look at: what the ledger has dropped is not on it."""
+    land = WorkstreamBranch.land
+
+    def late(self: WorkstreamBranch, *args: Any) -> Any:
+        (row,) = lab.store.find("task", slug="two")
+        if row.state == "running":
+            cancel(lab, row)
+        return land(self, *args)
+
+    monkeypatch.setattr(WorkstreamBranch, "land", late)
+    ran = lab.run(
+        stream(
+            "core",
+            task("one", "echo more >> a.txt"),
+            task("two", "echo more >> b.txt", depends_on=["one"]),
+        )
+    )
+    assert ran.tasks == {"core/one": "completed", "core/two": "cancelled"}
+    (one,), (two,) = ran.ledger("core/one"), ran.ledger("core/two")
+    assert (one.state, two.state) == ("committed", "dropped")
+    row = ran.workstream("core")
+    assert row.state == "failed"
+    assert lab.head(row.branch) == one.commit_sha
+    assert lab.git("rev-parse", f"{two.candidate_commit}^") == one.commit_sha
+
+
+def cancel(lab: Lab, task_row: Any) -> None:
+    """Somebody cancels a task."""
+    run_id = lab.store.get("workstream", task_row.workstream_id).run_id
+    recovery = Recovery(lab.store, lab.home, Repository.open(lab.repo, lab.home.root), run_id)
+    progress = Progress(lab.store, run_id, PolicySpec(), lab.home.root, recovery)
+    progress.cancel_task(task_row.task_id, "not wanted any more", operator="ann")

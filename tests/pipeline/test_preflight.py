@@ -66,7 +66,13 @@ def test_only_what_will_run_needs_its_commands(lab: Lab) -> None:
     check_environment(lab.home, revision)
 
 
-@pytest.mark.parametrize("user", ["tool", "exit gate", "entry gate", "gate below", "merge gate"])
+USERS = (
+    *("tool", "exit gate", "entry gate", "gate below", "merge gate"),
+    *("compensation", "gate of a compensation"),
+)
+
+
+@pytest.mark.parametrize("user", USERS)
 def test_what_will_run_needs_its_commands(lab: Lab, user: str) -> None:
     make_repository(lab.repo)
     gates: dict[str, Any] = {"gone": missing("no-such"), "top": {"command": ["true"]}}
@@ -79,6 +85,10 @@ def test_what_will_run_needs_its_commands(lab: Lab, user: str) -> None:
         one["entry_gates"] = ["gone"]
     elif user == "gate below":
         gates["top"]["depends_on"], one["gates"] = ["gone"], ["top"]
+    elif user == "compensation":
+        one["compensation"] = [{"action": "command", **missing("no-such")}]
+    elif user == "gate of a compensation":
+        one["compensation"] = [{"action": "run_gates", "gates": ["gone"]}]
     else:
         one["gates"], more["gates"] = ["ok"], ["gone"]
     revision = lab.register(
@@ -89,3 +99,19 @@ def test_what_will_run_needs_its_commands(lab: Lab, user: str) -> None:
     with pytest.raises(PreflightError, match="needs the command no-such"):
         check_environment(lab.home, revision, workstream="core")
     check_environment(lab.home, revision, workstream="b")
+
+
+def test_commands_of_compensations_are_looked_for_where_they_will_run(lab: Lab) -> None:
+    make_repository(lab.repo)
+    write(lab.folder, {"undo.sh": "#!/bin/sh\n"})
+    (lab.folder / "undo.sh").chmod(0o755)
+    undo = [["{plan_dir}/undo.sh"], ["scripts/undo"], ["{worktree}/undo"], ["sh", "-c", "no-such"]]
+    actions = [{"action": "command", "command": command} for command in undo]
+    off = task("do", "true", compensation=[{"action": "command", **missing("no-such")}])
+    revision = lab.register(
+        stream("core", task("do", "true", compensation=actions)), stream("off", off, enabled=False)
+    )
+    check_environment(lab.home, revision)
+    (lab.folder / "undo.sh").unlink()
+    with pytest.raises(PreflightError, match=r"compensation of core/do needs .*undo\.sh"):
+        check_environment(lab.home, revision)

@@ -20,6 +20,7 @@ from resources.landing.moving import (
     land,
     land_on_target,
     move_left_behind_checkout,
+    refuse_if_in_the_way,
 )
 from resources.landing.thread_turns import landing_turn
 from tests.resources.gitbox import GitBox, write
@@ -102,10 +103,29 @@ def test_a_persons_files_stop_the_landing(
     before = box.head()
     tip = box.commit({"a.txt": "tip\n", "new.txt": "new\n", "new.log": "new\n"})
     with pytest.raises(error, match=next(iter(files))):
+        refuse_if_in_the_way(box.repository, "main", forward(box, tip))
+    with pytest.raises(error, match=next(iter(files))):
         land_on_target(box.repository, "main", forward(box, tip), tip)
     assert box.head() == before
     assert {name: (box.path / name).read_text() for name in files} == files
     assert (box.path / "a.txt").read_text() == "a\n"
+
+
+def test_what_a_person_has_committed_meanwhile_is_not_in_the_way(box: GitBox) -> None:
+    candidate = forward(box, box.commit({"new.txt": "new\n"}))
+    write(box.path, {"new.txt": "mine\n"})
+    with pytest.raises(FilesInTheWay):
+        refuse_if_in_the_way(box.repository, "main", candidate)
+    box.git("add", "new.txt")
+    box.git("commit", "-q", "-m", "mine")
+    refuse_if_in_the_way(box.repository, "main", candidate)
+
+
+def test_nothing_is_in_the_way_of_a_branch_that_nobody_has_checked_out(box: GitBox) -> None:
+    candidate = forward(box, box.commit({"new.txt": "new\n"}))
+    box.git("checkout", "-q", "--detach")
+    write(box.path, {"new.txt": "mine\n", "a.txt": "mine\n"})
+    refuse_if_in_the_way(box.repository, "main", candidate)
 
 
 def test_a_checkout_that_a_dead_process_left_behind_is_moved_along(box: GitBox) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from resources.landing import fences
 from resources.landing import turns as landing_turns
+from resources.landing.fenced_leases import FencedLeases
 from resources.landing.turns import LandingTurns
 from state import leases
 from state.clock_and_ids import ManualClock
@@ -38,6 +39,9 @@ class Place:
 
     def turns(self, **more: Any) -> LandingTurns:
         return LandingTurns(self.store, self.box.repository, **more)
+
+    def leases(self) -> FencedLeases:
+        return FencedLeases(self.store, self.box.repository, ttl=30.0)
 
     def fences(self) -> list[str]:
         return self.box.git("for-each-ref", "--format=%(refname)", fences.FOLDER).split()
@@ -122,24 +126,23 @@ def test_git_refuses_the_move_of_a_lander_that_was_taken_over(place: Place) -> N
 
 def overtake(place: Place) -> None:
     """Another process takes the branch, lands on it, and is done."""
-    turns = place.turns()
-    lease = turns._acquire(BRANCH)
+    theirs = place.leases()
+    lease = theirs.acquire(BRANCH)
     assert isinstance(lease, Lease)
-    fenced = turns._fenced(lease)
+    fenced = theirs.fenced(lease)
     assert fenced is not None
     assert place.move(place.one, place.base, fenced[1])
-    place.box.repository.delete_reference(fenced[1].reference, fenced[1].oid)
-    with place.store.batch() as tx:
-        leases.release(tx, lease)
+    theirs.take_down(fenced[1])
+    theirs.release(lease)
 
 
 def test_who_slept_before_the_fence_was_up_does_not_put_it_up_later(place: Place) -> None:
-    sleeper = place.turns(ttl=30.0)
-    lease = sleeper._acquire(BRANCH)
+    sleeper = place.leases()
+    lease = sleeper.acquire(BRANCH)
     assert isinstance(lease, Lease)
     place.clock.advance(31)
     overtake(place)
-    assert sleeper._fenced(lease) is None
+    assert sleeper.fenced(lease) is None
     assert place.fences() == []
 
 
