@@ -152,7 +152,8 @@ class Compensation(Spec):
     """One action that makes up for a patch that is taken back, or for a workstream that failed.
 
     `command` is an argv list with the placeholders `{worktree} {ledger} {task} {commit} {reason}
-    {plan_dir}`; it has `timeout_sec` seconds.
+    {plan_dir}`; it has `timeout_sec` seconds. In a shell's script `{reason}` would be shell text:
+    the script finds it in `$PATCHLINE_REASON`.
     """
 
     action: CompensationAction

@@ -219,7 +219,7 @@ class CircuitBreakerOpenError(PatchlineError):
 
 
 class CompensationFailedError(PatchlineError):
-    """A rollback's compensation did not work; the rollback did not happen."""
+    """An action of a compensation did not succeed; the revert may have landed."""
 
     code = "compensation_failed"
 

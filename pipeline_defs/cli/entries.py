@@ -1,19 +1,12 @@
-"""Naming a patch, and oneself, on the command line."""
+"""Who answers for a command."""
 
 import getpass
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from state.errors import EntityNotFoundError
-
-if TYPE_CHECKING:
-    from state.store import StateStore
-
 Command = TypeVar("Command", bound=Callable[..., Any])
-NAMED = 5
-"""How many of several candidates are listed."""
 
 
 def operator_option(command: Command) -> Command:
@@ -21,25 +14,6 @@ def operator_option(command: Command) -> Command:
     text = "Who does this, for the audit history [default: you, as this machine calls you]."
     add = click.option("--operator", metavar="NAME", callback=_operator, help=text)
     return add(command)
-
-
-def named_entry(store: "StateStore", named: str) -> Any:
-    """The ledger entry that somebody means by its id, the beginning of it, or its commit.
-
-    Raises:
-        EntityNotFoundError: there is none.
-        click.UsageError: there are several.
-    """
-    from resources.patches.entry_names import entries_named
-
-    found = entries_named(store, named)
-    if not found:
-        raise EntityNotFoundError("patch_ledger", named)
-    if len(found) > 1:
-        listed = ", ".join(one.ledger_id for one in found[:NAMED])
-        more = ", ..." if len(found) > NAMED else ""
-        raise click.UsageError(f"{named!r} may mean {len(found)} patches: {listed}{more}.")
-    return found[0]
 
 
 def _operator(_ctx: click.Context, _option: click.Parameter, given: str | None) -> str:

@@ -65,6 +65,8 @@ COMMANDS = {
 @click.version_option(version("patchline"), prog_name="patchline")
 def cli() -> None:
     """Turn plans of agent and codemod work into tested, committed patches."""
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        click.get_current_context().color = False
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -9,4 +9,9 @@ COMMANDS = {
     "drop": ("patch_life:drop", "Discard a quarantined patch."),
 }
 
-patch = LazyGroup("patch", commands_at=COMMANDS, help="Check, show, replace or drop a patch.")
+
+patch = LazyGroup(
+    "patch",
+    commands_at=COMMANDS,
+    help="Check, show, replace or drop a patch.",
+)

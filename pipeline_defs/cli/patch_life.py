@@ -1,25 +1,21 @@
 """`patch drop`, `patch replace`, `patch show`: what becomes of a patch that was refused."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline_defs.cli.entries import named_entry, operator_option
+from pipeline_defs.cli.entries import operator_option
 from pipeline_defs.cli.output import json_option, own_command, print_json
+from pipeline_defs.cli.patch_names import named_patch
+from pipeline_defs.cli.patch_settling import landed_words, replacing, settle_replacement
 from pipeline_defs.cli.patch_show import show
-from pipeline_defs.cli.stops import orderly_stop
 from pipeline_defs.cli.stores import required_store
 from pipeline_defs.cli.terminal_text import visible
 from state.home import Home
 
 if TYPE_CHECKING:
-    from resources.quarantine.replacement import Replacement
     from resources.quarantine.replacement_orders import NotLanded, Outcome, Rejected
-    from state.store import StateStore
 
 __all__ = ["drop", "replace", "show"]
 
@@ -38,12 +34,13 @@ def drop(ledger: str, reason: str, operator: str, as_json: bool) -> int:
     Exit code 1 when it is not quarantined, 2 when there is no such patch.
     """
     from resources.quarantine.entries import drop as drop_entry
+    from resources.quarantine.entries import half_replaced
 
     home = Home.find()
     with required_store(home) as store:
-        entry = named_entry(store, ledger)
-        if _has_open_replacement(store, entry):
-            _settle_replacement(store, home, entry, operator, reason)
+        entry = named_patch(store, ledger)
+        if half_replaced(store, ledger_id=entry.ledger_id):
+            settle_replacement(store, home, entry)  # it may have landed, which drops the entry too
             entry = store.get("patch_ledger", entry.ledger_id)
         drop_entry(store, entry, reason, operator)
         entry = store.get("patch_ledger", entry.ledger_id)
@@ -73,55 +70,14 @@ def replace(ledger: str, file: Path, reason: str, operator: str, as_json: bool) 
     """
     home = Home.find()
     with required_store(home) as store:
-        entry = named_entry(store, ledger)
-        with _replacement(store, home, entry, operator, reason) as (one, stop):
+        entry = named_patch(store, ledger)
+        with replacing(store, home, entry, operator, reason) as (one, stop):
             outcome = one.land(file, stop)
         target = store.get("run", entry.run_id).target
     return _report(home, entry.ledger_id, target, outcome, as_json)
 
 
-# -- parts --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _replacement(
-    store: "StateStore", home: Home, entry: Any, operator: str, reason: str
-) -> "Iterator[tuple[Replacement, threading.Event]]":
-    """A replacement of an entry whose run nobody else works on, and what Ctrl-C sets."""
-    from pipeline_defs.cli.run_lock import executing
-    from pipeline_defs.past_runs import repository_of_run, spec_of_run
-    from resources.execution.session import RunSession
-    from resources.quarantine.entries import refuse_unless_over
-    from resources.quarantine.replacement import Replacement
-    from resources.quarantine.replacement_orders import Request
-
-    refuse_unless_over(store, entry)
-    run = store.get("run", entry.run_id)
-    spec = spec_of_run(store, home, run)
-    repository = repository_of_run(home, run)
-    with executing(home, run.run_id), orderly_stop() as stop:
-        session = RunSession(store, home, repository, run.run_id, spec, stop)
-        try:
-            entry = store.get("patch_ledger", entry.ledger_id)
-            yield Replacement(session, Request(entry, operator, reason)), stop
-        finally:
-            session.close()
-
-
-def _has_open_replacement(store: "StateStore", entry: Any) -> bool:
-    from resources.patches.ledger import UNLANDED
-
-    unfinished = (*UNLANDED, "committed")
-    replacements = store.find("patch_ledger", replaces=entry.ledger_id)
-    return entry.state == "quarantined" and any(one.state in unfinished for one in replacements)
-
-
-def _settle_replacement(
-    store: "StateStore", home: Home, entry: Any, operator: str, reason: str
-) -> None:
-    """End what a replacement that died has left: it may have landed, which drops the entry too."""
-    with _replacement(store, home, entry, operator, reason) as (one, _):
-        one.settle("the process died")
+# -- saying --------------------------------------------------------------------------------------
 
 
 def _report(home: Home, replaced: str, target: str, outcome: "Outcome", as_json: bool) -> int:
@@ -131,13 +87,7 @@ def _report(home: Home, replaced: str, target: str, outcome: "Outcome", as_json:
     match outcome:
         case Replaced(ledger_id, commit):
             document |= {"ledger_id": ledger_id, "state": "committed", "commit_sha": commit}
-            words, code = (
-                [
-                    f"{ledger_id} has landed on {target} as {commit[:12]}.",
-                    f"{replaced} is dropped.",
-                ],
-                0,
-            )
+            words, code = landed_words(outcome, replaced, target), 0
         case Rejected():
             document |= {"ledger_id": None, "state": "rejected", "commit_sha": None}
             document["reasons"] = [reason.to_json() for reason in outcome.reasons]
@@ -161,7 +111,9 @@ def _rejected(outcome: "Rejected", replaced: str) -> list[str]:
 
 
 def _not_landed(home: Home, outcome: "NotLanded", replaced: str) -> list[str]:
-    tail = outcome.feedback.rstrip("\n").split("\n")[-FEEDBACK_LINES:] if outcome.feedback else []
+    lines = outcome.feedback.rstrip("\n").split("\n")
+    said = {"", *outcome.reason.split("; ")}  # gates without output say nothing but the reason
+    tail = [] if said.issuperset(lines) else lines[-FEEDBACK_LINES:]
     more = own_command(home, "patch", "show", outcome.ledger_id)
     return [
         f"The patch did not land: {outcome.reason}",

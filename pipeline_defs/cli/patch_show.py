@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline_defs.cli.entries import named_entry
 from pipeline_defs.cli.output import (
     count,
     duration,
@@ -20,6 +19,7 @@ from pipeline_defs.cli.output import (
     print_json,
     print_table,
 )
+from pipeline_defs.cli.patch_names import named_patch
 from pipeline_defs.cli.stores import required_store
 from pipeline_defs.cli.terminal_text import decoded, visible
 from state.home import Home
@@ -79,11 +79,12 @@ class Page:
 def show(ledger: str, full: bool, as_json: bool) -> int:
     """Show the patch LEDGER: its diff, effects, gates and history, and where its commit is.
 
-    LEDGER is a ledger entry's id (led_...), the beginning of one, or of the commit it landed with.
+    LEDGER is a ledger entry's id (led_...), the beginning of one, or any name of the commit that it
+    landed with (HEAD, say).
     """
     home = Home.find()
     with required_store(home) as store:
-        page = _read(store, named_entry(store, ledger))
+        page = _read(store, named_patch(store, ledger))
     if as_json:
         print_json(_document(page))
     else:

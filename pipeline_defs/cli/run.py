@@ -139,13 +139,15 @@ def _take_back_what_is_owed(store: "StateStore", home: Home, row: Any, as_json: 
 
 
 def _newest_open(store: "StateStore") -> Any:
-    """The newest run that has not ended; or else of the newest rollback that has not."""
+    """The newest run that has not ended; or else that of a rollback or replacement half-way."""
     rows = [row for row in store.find("run") if row.state not in RUN_ENDED]
     if rows:
         return rows[-1]
+    from pipeline_defs.cli.patch_settling import newest_half_replaced
     from resources.rollback.compensation_record import plans_of
 
     plans = plans_of(store, open_only=True)
-    if not plans:
+    left = plans[-1] if plans else newest_half_replaced(store)
+    if left is None:
         raise click.UsageError("There is no run to go on with: all have ended.")
-    return store.get("run", plans[-1].run_id)
+    return store.get("run", left.run_id)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resources.patches.entry_names import label_of
+from resources.patches.ledger import UNLANDED
 from state.errors import PatchlineError, PreflightError
 from state.machines import MACHINES
 from state.store import StateStore
@@ -72,6 +73,20 @@ def quarantined(store: StateStore, entry: Any) -> Quarantined:
 def is_ended(store: StateStore, run_id: str) -> bool:
     """Whether a run has ended."""
     return store.get("run", run_id).state in MACHINES["run"].terminal
+
+
+def half_replaced(store: StateStore, **columns: Any) -> list[Any]:
+    """Quarantined entries with a replacement that did not come to its end, oldest first.
+
+    Args:
+        store: the state.
+        **columns: of the quarantined entries, such as their `run_id`.
+    """
+    refused = store.find("patch_ledger", state="quarantined", **columns)
+    keys = [entry.ledger_id for entry in refused]
+    made = store.find("patch_ledger", replaces=keys) if keys else []
+    under_way = {one.replaces for one in made if one.state in (*UNLANDED, "committed")}
+    return [entry for entry in refused if entry.ledger_id in under_way]
 
 
 def gates_of(store: StateStore, entry: Any) -> list[Any]:

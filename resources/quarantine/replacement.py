@@ -16,14 +16,13 @@ from resources.gates import Subject
 from resources.git.commit_text import REPLACES
 from resources.git.merging import Conflict
 from resources.landing.candidates import Candidate, carrier_of, patch_candidate
-from resources.landing.lander import (
+from resources.landing.lander import LandingOrder, PatchLander
+from resources.landing.outcomes import (
     Committed,
     Conflicted,
     GatesFailed,
     Landing,
-    LandingOrder,
     NeverStill,
-    PatchLander,
     Stopped,
 )
 from resources.landing.target_branch import TargetBranch
@@ -33,6 +32,7 @@ from resources.patches.ledger import UNLANDED, end_unlanded
 from resources.patches.records import Artifact, Patch, accept, keep_patch
 from resources.patches.stored import tree_of_diff
 from resources.quarantine.replacement_orders import (
+    REQUESTED,
     CannotBeReplaced,
     NotLanded,
     Outcome,
@@ -40,6 +40,7 @@ from resources.quarantine.replacement_orders import (
     Replaced,
     Request,
     replaceable,
+    requested,
 )
 from state.crash_points import crash_point
 from state.lost_transactions import redone_when_lost
@@ -85,8 +86,7 @@ class Replacement:
             PatchlineError, OSError: git, the store or the disk failed; nothing landed, or asking
                 again finds out that it did.
         """
-        self._session.recovery.take_over()
-        finished = self.settle("the process died")
+        finished = self.finish()
         if finished is not None:
             return finished
         self._target.refuse_unfit()
@@ -119,7 +119,7 @@ class Replacement:
             tx.record(
                 "patch_ledger",
                 old.ledger_id,
-                "replacement_requested",
+                REQUESTED,
                 reason=by.reason,
                 operator=by.operator,
             )
@@ -181,9 +181,11 @@ class Replacement:
     def _finish(self, ledger_id: str, commit: str) -> None:
         """verified -> committed, and what it replaces quarantined -> dropped.
 
-        Earlier replacements of the same entry that were refused are dropped with it.
+        Earlier replacements of the same entry that were refused are dropped with it. Whoever finds
+        the commit, the reason is that of the request that it has landed for.
         """
-        by, old = self._request, self._entry.ledger_id
+        old = self._entry.ledger_id
+        by = requested(self._store, self._entry) or self._request
         with self._store.batch() as tx:
             if tx.get("patch_ledger", ledger_id).commit_sha != commit:  # nobody found it in git
                 tx.transition("patch_ledger", ledger_id, "committed", commit_sha=commit)
@@ -221,6 +223,11 @@ class Replacement:
             yield
         finally:
             self.settle("it was stopped before it landed")
+
+    def finish(self) -> Replaced | None:
+        """End what a process that is gone has left of earlier replacements; see `settle`."""
+        self._session.recovery.take_over()
+        return self.settle("the process died")
 
     def settle(self, reason: str) -> Replaced | None:
         """End what earlier replacements of the entry have under way; git decides about landed ones.

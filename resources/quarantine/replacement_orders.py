@@ -9,6 +9,11 @@ from resources.patches.check import Checked
 from resources.patches.entry_names import label_of
 from resources.quarantine.entries import refuse_unless_over
 from state.errors import PatchlineError
+from state.queries import history
+from state.store import StateStore
+
+REQUESTED = "replacement_requested"
+"""The audit row of an entry that somebody wants replaced."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,13 @@ class Request:
     entry: Any
     operator: str
     reason: str
+
+
+def requested(store: StateStore, entry: Any) -> Request | None:
+    """The newest request to replace an entry, as the history has it; None when there is none."""
+    rows = history(store, "patch_ledger", entry.ledger_id)
+    asked = [row for row in rows if row.trigger == REQUESTED]
+    return Request(entry, asked[-1].operator or "", asked[-1].reason or "") if asked else None
 
 
 def replaceable(session: RunSession, entry: Any) -> str:

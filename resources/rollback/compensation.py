@@ -96,11 +96,21 @@ class Taken:
 
 @dataclass(frozen=True)
 class Step:
-    """One action of a sequence (columns of `compensation_actions`)."""
+    """One action of a sequence (columns of `compensation_actions`).
+
+    Attributes:
+        action: what is done.
+        arguments: with what.
+        task_id: the task that declared it.
+        key: what its commands know it by, where an earlier plan has tried it; None: its own id.
+        begun: how often earlier plans began it.
+    """
 
     action: CompensationAction
     arguments: dict[str, Any]
     task_id: str | None = None
+    key: str | None = None
+    begun: int = 0
 
 
 def compose(taken: Sequence[Taken], order: Order, *, revert: bool) -> tuple[Step, ...]:

@@ -1,4 +1,8 @@
-"""The command of a compensation: argv from the plan, run once on the tree that is there by then."""
+"""The command of a compensation: argv from the plan, run once on the tree that is there by then.
+
+What people say reaches it twice. `{reason}` becomes part of an argument: safe where a program takes
+it as data, shell text where the program is `sh -c`. There `"$PATCHLINE_REASON"` is the safe way.
+"""
 
 import re
 import threading
@@ -9,6 +13,7 @@ from typing import Any
 from resources.commands.environment import allowed_environment
 from resources.commands.processes import Limits, ProcessNotStarted, run_process
 from resources.commands.redaction import Redactor, declared_secrets
+from resources.rollback.compensation_record import key_of
 from resources.tools import exit_reason, limited
 from resources.worktrees import Sandbox
 from state.crash_points import crash_point
@@ -63,7 +68,7 @@ class Command:
         Args:
             sandbox: shows the tree that the compensation is about.
             run_id: the run it belongs to.
-            attempt: counted from 1; more when an earlier one has no recorded end.
+            attempt: counted from 1; more when an earlier one has failed, or has no recorded end.
             stop: set when it must end here.
             limits: output and grace.
         """
@@ -100,7 +105,7 @@ class Command:
         about = ("ledger", "task", "commit", "reason")
         return {
             "PATCHLINE_RUN": run_id,
-            "PATCHLINE_ACTION": self.row.action_id,
+            "PATCHLINE_ACTION": key_of(self.row),
             "PATCHLINE_ACTION_ATTEMPT": str(attempt),
             **{f"PATCHLINE_{name.upper()}": values[name] for name in about},
         }

@@ -18,11 +18,13 @@ from resources.git.repository import Repository
 from resources.git.repository_turn import RepositoryLocked
 from resources.landing.branches import BranchDisagrees
 from resources.landing.busy_checkouts import CheckoutBusy
-from resources.landing.lander import Committed, Conflicted, Destination, GatesFailed, NeverStill
+from resources.landing.lander import Destination
+from resources.landing.outcomes import Committed, Conflicted, GatesFailed, NeverStill
 from resources.landing.required_gates import RequiredGates
 from resources.landing.target_branch import TargetGone
 from resources.landing.turns import LandingTurns
 from resources.rollback.compensation_command import Command, Ended, expanded, placeholders
+from resources.rollback.compensation_record import actions_of, begun_before
 from resources.rollback.revert_landing import (
     AlreadyTakenBack,
     Revert,
@@ -95,8 +97,7 @@ class CompensationRun:
 
     def run(self) -> bool:
         """Do what is left to do; whether the plan has ended (else it was told to stop)."""
-        rows = self._store.find("compensation_action", plan_id=self._plan.plan_id)
-        for row in sorted(rows, key=lambda one: one.position):
+        for row in actions_of(self._store, self._plan.plan_id):
             if row.status not in ENDED and not self._perform(row):
                 return False
             ended = self._store.get("compensation_action", row.action_id)
@@ -206,7 +207,7 @@ class CompensationRun:
             case Conflicted(reason=reason) | NeverStill(reason=reason):
                 return Ended(False, reason, exit_code=1)
             case _:
-                self._reverts.settle(one, "interrupted")
+                self._reverts.discard_newest(one, "interrupted")
                 return Ended(False, "interrupted", stopped=True)
 
     # -- run_gates ---------------------------------------------------------------------------------
@@ -241,7 +242,8 @@ class CompensationRun:
         head = means.destination.head()
         with means.sandboxes.lease(None) as sandbox:
             sandbox.reset(head, head)
-            return wanted.run(sandbox, means.run_id, attempt, means.stop, means.limits)
+            number = begun_before(row) + attempt
+            return wanted.run(sandbox, means.run_id, number, means.stop, means.limits)
 
     # -- notify ------------------------------------------------------------------------------------
 

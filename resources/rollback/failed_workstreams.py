@@ -13,6 +13,7 @@ from resources.rollback.compensation_record import NewPlan, plans_of, record_pla
 from resources.rollback.compensation_turn import compensation_turn
 from resources.rollback.plan_execution import PlanExecution
 from resources.rollback.report import RollbackReport
+from resources.rollback.retrying import retry_of
 from state.home import Home
 from state.store import StateStore
 
@@ -41,40 +42,52 @@ class FailedWorkstreams:
         self._store, self._home, self._repository = store, home, repository
         self._run_id, self._specs, self._execution = run_id, specs, execution
 
-    def make_up(self) -> tuple[RollbackReport, ...]:
+    def make_up(self, *, retry: bool = False) -> tuple[RollbackReport, ...]:
         """Do what the completed tasks of failed workstreams declare, each workstream once.
 
         Idempotent; goes on with what a dead process left. What another process is at is left to
         it.
+
+        Args:
+            retry: try again what has not succeeded before.
         """
         rows = self._store.find("workstream", run_id=self._run_id, state="failed")
-        found = (self._make_up_for(row) for row in rows)
+        found = (self._make_up_for(row, retry) for row in rows)
         return tuple(report for report in found if report is not None)
 
-    def any_owed(self) -> bool:
+    def any_owed(self, *, retry: bool = False) -> bool:
         """Whether there is something left to do for a failed workstream. Reads only."""
         rows = self._store.find("workstream", run_id=self._run_id, state="failed")
-        return any(self._is_owed(row) for row in rows)
+        return any(self._is_owed(row, retry) for row in rows)
 
-    def _is_owed(self, workstream: Any) -> bool:
+    def _is_owed(self, workstream: Any, retry: bool) -> bool:
         earlier = self._plan_after_failure(workstream)
         if earlier is not None:
-            return earlier.outcome is None
+            return earlier.outcome is None or (retry and earlier.outcome == "failed")
         return bool(self._declared_in(workstream))
 
-    def _make_up_for(self, workstream: Any) -> RollbackReport | None:
-        if not self._is_owed(workstream):
+    def _make_up_for(self, workstream: Any, retry: bool) -> RollbackReport | None:
+        if not self._is_owed(workstream, retry):
             return None
         with compensation_turn(self._home, workstream.ws_id) as ours:
-            if not ours or not self._is_owed(workstream):
+            if not ours or not self._is_owed(workstream, retry):
                 return None
-            plan = self._plan_after_failure(workstream)
-            plan_id = plan.plan_id if plan else self._record_failure(workstream)
+            plan_id = self._recorded(workstream)
             return self._execution.carry_out(self._store.get("compensation_plan", plan_id))
 
+    def _recorded(self, workstream: Any) -> str:
+        """The plan to carry out: the one under way, or a new one."""
+        earlier = self._plan_after_failure(workstream)
+        if earlier is None:
+            return self._record_failure(workstream)
+        if earlier.outcome is None:
+            return earlier.plan_id
+        return record_plan(self._store, retry_of(self._store, earlier, operator=None))
+
     def _plan_after_failure(self, workstream: Any) -> Any | None:
+        """The newest one."""
         found = plans_of(self._store, workstream_id=workstream.ws_id)
-        return next((plan for plan in found if plan.ledger_id is None), None)
+        return next((plan for plan in reversed(found) if plan.ledger_id is None), None)
 
     def _declared_in(self, workstream: Any) -> list[Taken]:
         """What the completed tasks of a workstream declare, the last completed first."""

@@ -1,7 +1,8 @@
 """Taking back what has landed, and making up for what failed (design section 5, decisions P2).
 
-`survey` looks and changes nothing; `request` records what will be done before any of it is;
-`carry_out` does it, and goes on where a process died that was doing it.
+`roll_back` is what somebody asks for, however often: it begins, goes on where a process died, or
+tries again what has not succeeded. Of its parts `survey` looks and changes nothing, `request`
+records what will be done before any of it is, and `carry_out` does it.
 """
 
 import threading
@@ -19,10 +20,11 @@ from resources.rollback.compensation_record import NewPlan, plans_of, record_pla
 from resources.rollback.compensation_turn import compensation_turn
 from resources.rollback.failed_workstreams import FailedWorkstreams
 from resources.rollback.plan_execution import PlanExecution
-from resources.rollback.report import RollbackReport
+from resources.rollback.report import RollbackFailed, RollbackReport, report_of
+from resources.rollback.retrying import retry_of, unfinished_rollback
 from resources.rollback.reverting import Blocker
 from resources.rollback.survey import Survey, Surveyor
-from state.errors import CompensationFailedError, PreflightError, UnauthorizedError
+from state.errors import PreflightError, UnauthorizedError
 from state.home import Home
 from state.store import StateStore
 
@@ -85,10 +87,10 @@ class RollbackManager:
             RollbackRefused: others must be taken back first and `cascade` is not asked for, or a
                 person's commit is in the way.
             UnauthorizedError: there is no operator.
+            PreflightError: somebody else has recorded the same meanwhile.
         """
         entry = survey.entry
-        if not operator.strip():
-            raise UnauthorizedError(f"roll {entry.ledger_id} back")
+        _refuse_nameless(entry.ledger_id, operator)
         survey.refuse_blocked(cascade=cascade)
         new = NewPlan(
             run_id=self._run_id,
@@ -105,12 +107,21 @@ class RollbackManager:
             },
             ledger_id=entry.ledger_id,
             operator=operator,
+            given=survey.given,
+            earlier=survey.earlier,
         )
         return record_plan(self._store, new)
 
-    def open_rollback(self, ledger_id: str) -> Any | None:
-        """The rollback of an entry that is under way, or was when its process died."""
-        return next((plan for plan in self._open() if ledger_id in (plan.entries or ())), None)
+    def unfinished(self, ledger_id: str) -> Any | None:
+        """The rollback of an entry that did not come to a good end; see `unfinished_rollback`."""
+        return unfinished_rollback(self._store, self._store.get("patch_ledger", ledger_id))
+
+    def begun(self, ledger_id: str) -> RollbackReport | None:
+        """How a rollback stands that is under way, or that failed after the revert; or None."""
+        plan = self.unfinished(ledger_id)
+        if plan is None or (plan.outcome is not None and not self._has_reverted(plan)):
+            return None
+        return report_of(self._store, plan.plan_id, None)
 
     def roll_back(
         self,
@@ -121,24 +132,50 @@ class RollbackManager:
         given: CompensationPlan | None = None,
         cascade: bool = False,
     ) -> RollbackReport:
-        """Take an entry back, or go on with a rollback of it that is under way.
+        """Take an entry back, or go on with a rollback of it that did not come to a good end.
+
+        One that is under way goes on as it was asked for then. After one that failed, what has not
+        succeeded is tried again, under the same action keys; what has succeeded is not repeated.
+
+        Args:
+            ledger_id: the entry.
+            reason: why; may be empty where there is an unfinished rollback, which has its own.
+            operator: who asks.
+            given: what to do, instead of what the tasks declare or the failed rollback has left.
+            cascade: whether later patches of the same lines may be taken back too.
 
         Raises:
             RollbackRefused, PreflightError, UnauthorizedError: see `survey` and `request`.
-            CompensationFailedError: it did not work; the state says which action.
+            RollbackFailed: it did not work; carries the report.
         """
-        under_way = self.open_rollback(ledger_id)
-        if under_way is not None:
-            plan_id = under_way.plan_id
+        earlier = self.unfinished(ledger_id)
+        blockers: tuple[Blocker, ...] = ()
+        if earlier is not None and earlier.outcome is None:
+            plan_id = earlier.plan_id
+        elif earlier is not None and self._has_reverted(earlier):
+            plan_id = self._request_again(earlier, operator, given)
         else:
             survey = self.survey(ledger_id, given)
-            plan_id = self.request(survey, reason=reason, operator=operator, cascade=cascade)
-        report = self.carry_out(plan_id)
+            why = reason.strip() or (earlier.reason if earlier else "")
+            plan_id = self.request(survey, reason=why, operator=operator, cascade=cascade)
+            blockers = survey.closure.blockers
+        report = self.carry_out(plan_id, blockers)
         if report.outcome == "failed":
-            failed = [one for one in report.actions if one["status"] == "failed"]
-            told = "; ".join(f"{one['action']}: {one['reason']}" for one in failed)
-            raise CompensationFailedError(ledger_id, told)
+            raise RollbackFailed(report)
         return report
+
+    def _has_reverted(self, plan: Any) -> bool:
+        entry = self._store.get("patch_ledger", plan.ledger_id)
+        return entry.state == "rolled_back"
+
+    def _request_again(self, failed: Any, operator: str, given: CompensationPlan | None) -> str:
+        """Record what is left of a rollback whose revert has landed, or what is done instead."""
+        _refuse_nameless(failed.ledger_id, operator)
+        new = retry_of(self._store, failed, operator)
+        if given is not None:
+            steps = self._surveyor.other_steps(failed, given)
+            new = replace(new, plan=given, given=True, steps=steps)
+        return record_plan(self._store, new)
 
     # -- doing it --------------------------------------------------------------------------------
 
@@ -171,13 +208,16 @@ class RollbackManager:
     # -- going on --------------------------------------------------------------------------------
 
     def has_unfinished(self) -> bool:
-        """Whether a rollback is under way, or a failure has not been made up for. Reads only."""
-        return bool(self._open()) or self._failed.any_owed()
+        """Whether a rollback is under way, or a failure is not made up for. Reads only."""
+        return bool(self._open()) or self._failed.any_owed(retry=True)
 
     def finish(self) -> tuple[RollbackReport, ...]:
-        """Do everything that a process of the run has left undone. Idempotent."""
+        """Do everything that a process of the run has left undone. Idempotent.
+
+        Where making up for a failure did not succeed, that is tried again.
+        """
         rollbacks = [self.carry_out(plan.plan_id) for plan in self._open() if plan.ledger_id]
-        return (*rollbacks, *self.make_up_for_failures())
+        return (*rollbacks, *self._failed.make_up(retry=True))
 
     def make_up_for_failures(self) -> tuple[RollbackReport, ...]:
         """Do what the completed tasks of failed workstreams declare, each workstream once.
@@ -189,3 +229,8 @@ class RollbackManager:
 
     def _open(self) -> list[Any]:
         return plans_of(self._store, open_only=True, run_id=self._run_id)
+
+
+def _refuse_nameless(ledger_id: str, operator: str) -> None:
+    if not operator.strip():
+        raise UnauthorizedError(f"roll {ledger_id} back")

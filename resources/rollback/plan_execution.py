@@ -17,6 +17,7 @@ from resources.landing.target_branch import TargetBranch
 from resources.landing.turns import LandingTurns
 from resources.rollback.compensation_run import CompensationRun, Means
 from resources.rollback.report import RollbackReport, report_of
+from resources.rollback.sign_of_life import at_work
 from resources.sandbox_pool import SandboxPool
 from state.home import Home
 from state.store import StateStore
@@ -69,10 +70,11 @@ class PlanExecution:
             limits=self._limits,
             turns=self._turns,
         )
-        try:
-            CompensationRun(means, plan, plan.operator or NOBODY).run()
-        finally:
-            sandboxes.close()
+        with at_work(self._store, run_id):
+            try:
+                CompensationRun(means, plan, plan.operator or NOBODY).run()
+            finally:
+                sandboxes.close()
         head = self._repository.branch_head(destination.branch)
         return report_of(self._store, plan.plan_id, head)
 

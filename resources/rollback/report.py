@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from resources.rollback.compensation import Step
+from resources.rollback.compensation_record import actions_of
 from resources.rollback.reverting import Blocker
+from state.errors import CompensationFailedError
 from state.store import StateStore
 
 
@@ -42,6 +44,20 @@ class RollbackReport:
         return asdict(self)
 
 
+class RollbackFailed(CompensationFailedError):
+    """An action did not succeed; the state says which, and asking again tries it again.
+
+    Attributes:
+        report: how everything stands.
+    """
+
+    def __init__(self, report: RollbackReport) -> None:
+        self.report = report
+        failed = [one for one in report.actions if one["status"] == "failed"]
+        told = "; ".join(f"{one['action']}: {one['reason']}" for one in failed)
+        super().__init__(report.ledger_id or "", told)
+
+
 def report_of(store: StateStore, plan_id: str, head: str | None) -> RollbackReport:
     """How a recorded plan stands.
 
@@ -53,7 +69,6 @@ def report_of(store: StateStore, plan_id: str, head: str | None) -> RollbackRepo
     plan = store.get("compensation_plan", plan_id)
     asked = store.get("patch_ledger", plan.ledger_id) if plan.ledger_id else None
     entries = [store.get("patch_ledger", key) for key in plan.entries or ()]
-    rows = store.find("compensation_action", plan_id=plan_id)
     return RollbackReport(
         plan_id=plan_id,
         ledger_id=plan.ledger_id,
@@ -67,7 +82,7 @@ def report_of(store: StateStore, plan_id: str, head: str | None) -> RollbackRepo
             if one.state == "rolled_back" and one.reverted_by == plan.revert_ledger_id
         ),
         revert=_revert(store, plan.revert_ledger_id),
-        actions=tuple(_action(row) for row in sorted(rows, key=lambda row: row.position)),
+        actions=tuple(_action(row) for row in actions_of(store, plan_id)),
     )
 
 

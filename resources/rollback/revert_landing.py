@@ -11,8 +11,9 @@ from resources.git.commit_text import REVERTS
 from resources.git.merging import Conflict
 from resources.git.repository import Repository
 from resources.landing.candidates import Candidate, carrier_of, patch_candidate
-from resources.landing.lander import Destination, Landing, LandingOrder, PatchLander
+from resources.landing.lander import Destination, LandingOrder, PatchLander
 from resources.landing.moving import is_on
+from resources.landing.outcomes import Landing
 from resources.landing.required_gates import RequiredGates
 from resources.landing.target_branch import TargetBranch
 from resources.landing.turns import LandingTurns
@@ -24,6 +25,7 @@ from state.crash_points import crash_point
 from state.errors import PatchlineError
 from state.lost_transactions import redone_when_lost
 from state.store import StateStore
+from state.transaction import Transaction
 
 ORIGIN = "rollback"
 """What `patches.origin` says of a patch that takes others back."""
@@ -103,8 +105,12 @@ class RevertLanding:
                 self._finish(one, entry.ledger_id, commit)
                 return commit
             if entry.state in UNLANDED:
-                self._end(entry.ledger_id, reason)
+                self._discard(one, entry.ledger_id, reason)
         return None
+
+    def discard_newest(self, one: Revert, reason: str) -> None:
+        """End the newest try, which was told to stop: also when that ended one of its gates."""
+        self._discard(one, self._tries(one)[-1].ledger_id, reason)
 
     def land(self, one: Revert, sandbox: Sandbox, stop: threading.Event) -> Landing:
         """Take the entries of the plan back by one commit, or say why not.
@@ -169,7 +175,10 @@ class RevertLanding:
 
     @redone_when_lost
     def _finish(self, one: Revert, ledger_id: str, commit: str) -> None:
-        """The rollback is committed and every entry rolled back, in one transaction."""
+        """The rollback is committed and every entry rolled back, in one transaction.
+
+        Earlier tries that a gate has refused are dropped with it.
+        """
         plan = one.plan
         with self._store.batch() as tx:
             if tx.get("patch_ledger", ledger_id).state != "committed":
@@ -186,6 +195,9 @@ class RevertLanding:
                         rollback_reason=plan.reason,
                         reverted_by=ledger_id,
                     )
+            for key in self._refused(tx, plan):
+                reason = f"replaced by {ledger_id}: {plan.reason}"
+                tx.transition("patch_ledger", key, "dropped", reason=reason, operator=one.operator)
             tx.update("compensation_plan", plan.plan_id, revert_ledger_id=ledger_id)
             if tx.get("compensation_action", one.action_id).ended_at is None:
                 tx.update(
@@ -197,16 +209,26 @@ class RevertLanding:
                     ended_at=tx.now(),
                 )
 
+    def _refused(self, tx: Transaction, plan: Any) -> list[str]:
+        """Tries in quarantine, of a plan and of those that it goes on from."""
+        plans = {plan.plan_id, *plan.document.get("earlier", ())}
+        rows = tx.find("patch_ledger", run_id=self._run_id, state="quarantined")
+        return [row.ledger_id for row in rows if row.attempt_id in plans]
+
     def _tries(self, one: Revert) -> list[Any]:
         rows = self._store.find("patch_ledger", workstream_id=one.plan.workstream_id)
         return [row for row in rows if row.attempt_id == one.plan.plan_id]
 
     @redone_when_lost
-    def _end(self, ledger_id: str, reason: str) -> None:
+    def _discard(self, one: Revert, ledger_id: str, reason: str) -> None:
+        """Nobody need look at a try that was never judged: it is dropped."""
         with self._store.batch() as tx:
             entry = tx.get("patch_ledger", ledger_id)
             if entry.state in UNLANDED:
                 end_unlanded(tx, entry, reason)
+            if tx.get("patch_ledger", ledger_id).state == "quarantined":
+                by = one.operator
+                tx.transition("patch_ledger", ledger_id, "dropped", reason=reason, operator=by)
 
     def _has_landed(self, one: Revert, commit: str) -> bool:
         head = self._repository.branch_head(one.destination.branch)

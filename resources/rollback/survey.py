@@ -1,8 +1,9 @@
 """What a rollback would do, found out without changing anything."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from resources.landing.moving import is_on
 from resources.landing.required_gates import SpecOfRun, declared, origins
 from resources.landing.target_branch import TargetBranch, TargetGone
 from resources.rollback.compensation import USUAL, CompensationPlan, Step, Taken, compose
+from resources.rollback.compensation_record import actions_of, recorded_plan
 from resources.rollback.report import RollbackReport, planned
+from resources.rollback.retrying import rollbacks_of, without_done
 from resources.rollback.reverting import Closure, closure
+from resources.specs import CompensationAction
 from state.errors import PatchlineError, PreflightError
 from state.machines import MACHINES
 from state.store import StateStore
@@ -37,6 +41,12 @@ class RollbackBlocked(RollbackRefused):
 
     code = "rollback_blocked"
 
+    def __init__(
+        self, report: RollbackReport, ledger_id: str, message: str, hint: str | None = None
+    ) -> None:
+        self.report = report
+        super().__init__(ledger_id, message, hint)
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -51,7 +61,10 @@ class Survey:
         entries: rows of all of that, the newest first.
         steps: what would be done.
         plan: by which plan.
+        given: whether somebody gave it, instead of what the tasks declare.
         task: whose work it is, for people.
+        earlier: failed plans that it goes on from: what has succeeded in them is not among the
+            steps.
     """
 
     entry: Any
@@ -62,7 +75,9 @@ class Survey:
     entries: tuple[Any, ...]
     steps: tuple[Step, ...]
     plan: CompensationPlan
+    given: bool
     task: str
+    earlier: tuple[str, ...] = ()
 
     def refuse_blocked(self, *, cascade: bool) -> None:
         """Raise RollbackRefused when it cannot be done like that.
@@ -71,11 +86,11 @@ class Survey:
             cascade: whether later patches of ours may be taken back too.
         """
         found, key = self.closure, self.entry.ledger_id
+        blocked = partial(RollbackBlocked, self.report("refused"), key)
         if found.foreign:
             named = ", ".join(f"{one.commit[:12]} ({one.whose})" for one in found.foreign)
             paths = _listed(found.foreign[0].paths)
-            raise RollbackBlocked(
-                key,
+            raise blocked(
                 f"a commit that is no patch of ours changed the same lines of {paths} later: "
                 f"{named}",
                 "take that back first, or revert by hand",
@@ -83,12 +98,11 @@ class Survey:
         if found.stuck:
             paths = _listed(found.stuck)
             message = f"{key} cannot be taken out of {_listed(found.stuck)} any more"
-            raise RollbackBlocked(key, message, f"revert it by hand; see git log -- {paths}")
+            raise blocked(message, f"revert it by hand; see git log -- {paths}")
         if found.blockers and not cascade:
             named = ", ".join(f"{one.ledger_id} ({one.whose})" for one in found.blockers)
             paths = _listed(path for one in found.blockers for path in one.paths)
-            raise RollbackBlocked(
-                key,
+            raise blocked(
                 f"later patches changed the same lines of {paths}: {named}",
                 "take them back first, or all of them together with --cascade",
             )
@@ -105,6 +119,13 @@ class Survey:
             actions=tuple(planned(step) for step in self.steps),
             blockers=self.closure.blockers,
         )
+
+
+def _given_before(earlier: Sequence[Any], ledger_id: str) -> CompensationPlan | None:
+    """The plan that somebody gave when the same was asked for before and failed."""
+    asked = [plan for plan in earlier if plan.ledger_id == ledger_id]
+    plan, given = recorded_plan(asked[-1]) if asked else (None, False)
+    return plan if given else None
 
 
 def _listed(paths: Iterable[str]) -> str:
@@ -143,11 +164,34 @@ class Surveyor:
         by_commit = {one.commit: one.ledger_id for one in found.blockers if one.ledger_id}
         by_commit[entry.commit_sha] = ledger_id
         rows = [self._store.get("patch_ledger", by_commit[commit]) for commit in found.commits]
+        earlier = rollbacks_of(self._store, entry.run_id, [row.ledger_id for row in rows])
+        given = given or _given_before(earlier, ledger_id)
         plan = given or CompensationPlan(actions=USUAL)
-        taken = [self._taken(row, given) for row in rows]
-        steps = compose(taken, plan.order, revert=True)
-        task = self._name(entry)
-        return Survey(entry, branch, on_target, head, found, tuple(rows), steps, plan, task)
+        steps = compose([self._taken(row, given) for row in rows], plan.order, revert=True)
+        return Survey(
+            entry=entry,
+            branch=branch,
+            on_target=on_target,
+            head=head,
+            closure=found,
+            entries=tuple(rows),
+            steps=without_done(steps, self._tried(earlier)),
+            plan=plan,
+            given=given is not None,
+            task=self._name(entry),
+            earlier=tuple(one.plan_id for one in earlier if one.outcome is not None),
+        )
+
+    def other_steps(self, failed: Any, given: CompensationPlan) -> tuple[Step, ...]:
+        """What a given plan has left to do about entries that a failed one has taken back."""
+        rows = [self._store.get("patch_ledger", key) for key in failed.entries]
+        steps = compose([self._taken(row, given) for row in rows], given.order, revert=False)
+        wanted = (step for step in steps if step.action is not CompensationAction.GIT_REVERT)
+        earlier = rollbacks_of(self._store, failed.run_id, failed.entries)
+        return without_done(wanted, self._tried(earlier))
+
+    def _tried(self, plans: Iterable[Any]) -> list[Any]:
+        return [action for plan in plans for action in actions_of(self._store, plan.plan_id)]
 
     def _refuse_by_state(self, entry: Any) -> None:
         key, state = entry.ledger_id, entry.state

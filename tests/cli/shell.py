@@ -18,6 +18,7 @@ from pipeline_defs.cli.main import main
 from state.home import Home
 from state.store import StateStore
 from tests.forks import fork
+from tests.new_databases import new_database
 
 PATCHLINE = Path(sys.executable).with_name("patchline")
 DEADLINE_SEC = 60.0
@@ -130,6 +131,7 @@ class Shell:
 
     def store(self) -> StateStore:
         """The state as it is. Close it."""
+        new_database(self.home.root / "pipeline.db")
         return StateStore.open(self.home.database_url, events=self.home.events)
 
 

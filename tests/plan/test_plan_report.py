@@ -166,6 +166,23 @@ def test_a_gate_is_told_to_take_free_text_as_an_argument(tmp_path: Path) -> None
     assert '"$1"' in warning["hint"]
 
 
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("undo {reason}", 'Write "$PATCHLINE_REASON"'),
+        ("undo {ledgr}", "`ledger`"),
+        ("undo {task} {commit}", ""),
+    ],
+)
+def test_a_compensation_is_told_what_its_shell_would_read(
+    tmp_path: Path, script: str, said: str
+) -> None:
+    action = f'{{action: command, command: [sh, -c, "{script}"]}}'
+    text = PLAN.replace("tool: fixer}", f"tool: fixer, compensation: [{action}]}}", 1)
+    warnings = validate(tmp_path, text)["warnings"]
+    assert [said in warning["hint"] for warning in warnings] == [True] * bool(said)
+
+
 def test_a_run_is_refused_with_the_place_of_every_untested_task() -> None:
     text = PLAN.replace("tool: fixer}", "tool: fixer, gates: []}")
     data = text.encode()

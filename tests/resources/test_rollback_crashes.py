@@ -13,6 +13,7 @@ from resources.patches.ledger import UNLANDED
 from resources.rollback.report import RollbackReport
 from resources.specs import Compensation, CompensationAction
 from state.crash_points import arm
+from state.errors import CompensationFailedError
 from state.machines import MACHINES
 from tests.forks import fork
 from tests.resources.landed import LINES, Landed, changed
@@ -98,6 +99,7 @@ def assert_taken_back_once(landed: Landed, *entries: Any) -> None:
     assert landed.box.git("status", "--porcelain") == ""
     rows = landed.store.find("patch_ledger")
     assert not [row for row in rows if row.state in UNLANDED]
+    assert not [row for row in rows if row.state == "quarantined"], "nobody has refused anything"
     (revert,) = [row for row in rows if row.state == "committed"]
     assert revert.commit_sha == landed.box.head()
     gates = landed.store.find("test_gate", ledger_id=revert.ledger_id)
@@ -156,6 +158,47 @@ def test_a_command_whose_end_nobody_wrote_down_is_told_so(landed: Landed) -> Non
     (action,) = landed.store.find("compensation_action", action="command")
     assert log.read_text().splitlines() == [f"{action.action_id} 1", f"{action.action_id} 2"]
     assert action.attempts == 2
+
+
+def test_what_was_refused_before_the_crash_is_not_left_in_quarantine(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    landed = Landed(tmp_path, gate=("test", "-e", str(go)))
+    one = landed.patch("one", {"a.txt": changed(2, "two")})
+    landed.end()
+    with pytest.raises(CompensationFailedError, match="gate ok failed"):
+        landed.roll_back(one)
+    (refused,) = landed.store.find("patch_ledger", state="quarantined")
+    go.touch()
+    assert dying(landed, "branch-moved", one) == -signal.SIGKILL
+    assert again(landed, one).outcome == "done"
+    row = landed.store.get("patch_ledger", refused.ledger_id)
+    (revert,) = landed.store.find("patch_ledger", state="committed")
+    assert (row.state, row.drop_reason) == ("dropped", f"replaced by {revert.ledger_id}: it is bad")
+    landed.store.close()
+
+
+@pytest.mark.parametrize(
+    "point", ["compensation-planned", "compensation-begun", "compensation-done"]
+)
+def test_a_second_try_that_died_is_gone_on_with(landed: Landed, point: str) -> None:
+    log, go = landed.folder / "log", landed.folder / "go"
+    told = f"echo $0 $PATCHLINE_ACTION >> {log}"
+    acts = [
+        Compensation(action=CompensationAction.COMMAND, command=("sh", "-c", script, name))
+        for name, script in (("first", told), ("second", f"{told}; test -e {go}"))
+    ]
+    one = landed.patch("one", {"a.txt": changed(2, "two")}, *acts)
+    landed.end()
+    with pytest.raises(CompensationFailedError):
+        landed.roll_back(one)
+    go.touch()
+    assert dying(landed, point, one) == -signal.SIGKILL
+    assert again(landed, one).outcome == "done"
+    lines = log.read_text().splitlines()
+    assert [line.split()[0] for line in lines].count("first") == 1
+    assert len(set(lines)) == 2, "each keeps its key"
+    plans = landed.store.find("compensation_plan")
+    assert [plan.outcome for plan in plans] == ["failed", "done"]
 
 
 def test_a_person_who_pushes_after_the_crash_loses_nothing(landed: Landed) -> None:
