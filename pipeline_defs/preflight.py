@@ -20,7 +20,7 @@ from resources.git.ref_moves import OURS
 from resources.git.repository import Repository
 from resources.git.repository_turn import repository_turn
 from resources.landing.busy_checkouts import CheckoutLeftBehind
-from resources.specs import ToolKind
+from resources.specs import CompensationAction, ToolKind
 from state.errors import PreflightError
 from state.home import Home
 
@@ -190,14 +190,22 @@ def check_commands(plan: Plan, plan_dir: Path, workstream: str | None = None) ->
 def _programs(
     plan: Plan, workstream: str | None
 ) -> Iterator[tuple[str, str, tuple[str, ...], dict[str, str]]]:
-    """Who needs which program, among what will run: user, program, allowed and added variables."""
+    """Who needs which program, among what will run: user, program, allowed and added variables.
+
+    Compensations are among it: whoever needs one would find out too late.
+    """
     will_run = _will_run(plan, workstream)
     tasks = [task for task in plan.resolved_tasks() if task.workstream.id in will_run]
     for tool_id in sorted({task.tool_id for task in tasks}):
         tool = plan.tools[tool_id]
         if tool.kind is ToolKind.COMMAND:
             yield f"tool {tool_id}", tool.command[0], tool.env_allow, tool.env
+    compensations = [(task, action) for task in tasks for action in task.task.compensation]
+    for task, action in compensations:
+        if action.action is CompensationAction.COMMAND:
+            yield f"compensation of {task.name}", action.command[0], action.env_allow, action.env
     asked = {name for task in tasks for name in (*task.gates, *task.entry_gates)}
+    asked |= {name for _, action in compensations for name in action.gates}
     asked |= {name for ws in plan.workstreams if ws.id in will_run for name in ws.gates}
     for name in sorted(_with_dependencies(plan, asked)):
         gate = plan.gates[name]
