@@ -1,7 +1,7 @@
 """What patchline needs of Dagster's private parts besides its executor, behind plain functions.
 
 `tests/dagster/test_dagster_internals.py` checks each name and signature used here and in
-`pipeline_defs/executor.py`, so that an upgrade that moves one fails there and says which.
+`pipeline_defs/executor*.py`, so that an upgrade that moves one fails there and says which.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The running step threads of a run and the queue on which they report.
 
-Knows nothing of Dagster's private parts: `executor.py` hands it the events to pass on.
+Knows nothing of Dagster's private parts: `executor_run.py` hands it the events to pass on.
 Source: design section 3, "Executor".
 """
 

@@ -34,6 +34,7 @@ def memory_serves() -> bool:
 TOGETHER = {
     "tests/dagster/test_graphql.py": "a deployment of Dagster",
     "tests/dagster/test_ui.py": "a deployment of Dagster",
+    "tests/property/test_model_check.py": "the worlds of the model",
     "tests/state/test_query_plans.py": "the big database",
 }
 """Files of tests whose fixtures are dear, and what they share."""

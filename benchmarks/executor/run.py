@@ -24,13 +24,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from by_hand import by_hand
+
+from benchmarks.reporting import keep, machine, measured_at, spread
 
 HERE = Path(__file__).resolve().parent
 MAX_CONCURRENT = 8
@@ -231,12 +232,6 @@ def repetition(counts: dict[str, int]) -> dict[str, dict[str, float]]:
     return turn
 
 
-def spread(values: list[float], digits: int) -> str:
-    """`median (lowest-highest)`."""
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
-
-
 def table(record: dict[str, Any]) -> str:
     """The Markdown that goes into README.md."""
     about = record["environment"]
@@ -254,14 +249,6 @@ def table(record: dict[str, Any]) -> str:
         cells = [spread([turn[key] for turn in turns], digits) for key, digits in columns]
         lines.append(f"| {name} | {turns[0]['tasks']} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def write_readme(text: str) -> None:
-    """Replace what stands between the markers in README.md."""
-    readme, begin, end = HERE / "README.md", "<!-- results -->\n", "<!-- /results -->"
-    old = readme.read_text()
-    head, tail = old[: old.index(begin) + len(begin)], old[old.index(end) :]
-    readme.write_text(f"{head}\n{text}\n\n{tail}")
 
 
 def arguments() -> argparse.Namespace:
@@ -283,26 +270,19 @@ def main() -> int:
     counts: dict[str, int] = {name: options.tasks for name in options.subjects}
     if BASELINE in counts and options.baseline_tasks:
         counts[BASELINE] = options.baseline_tasks
-    now = datetime.now(UTC)
     record: dict[str, Any] = {
-        "measured_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "measured_at": measured_at(),
         "max_concurrent": MAX_CONCURRENT,
         "environment": {
             "dagster": version("dagster"),
             "python": platform.python_version(),
-            "system": platform.platform(),
-            "cpus": os.cpu_count(),
-            "load_before": round(os.getloadavg()[0], 2),
+            **machine(),
         },
         "repetitions": [repetition(counts) for _ in range(options.repetitions)],
     }
     print(table(record))
     if not options.no_record:
-        results = HERE / "results"
-        results.mkdir(exist_ok=True)
-        file = results / f"{now:%Y%m%dT%H%M%SZ}.json"
-        file.write_text(json.dumps(record, indent=2) + "\n")
-        write_readme(table(record))
+        keep(HERE, record, table(record))
     ratios = {
         name: statistics.median(turn[name]["ratio"] for turn in record["repetitions"])
         for name in counts

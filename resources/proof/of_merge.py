@@ -10,18 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from resources.git.commit_text import (
-    AUDIT,
-    GATES,
-    RUN,
-    WORKSTREAM,
-    CommitText,
-    message_with_trailers,
-)
+from resources.git.commit_text import AUDIT, GATES, RUN, WORKSTREAM, message_with_trailers
 from resources.git.merging import Conflict, merge
 from resources.proof.entity_history import history_of
 from resources.proof.parts import (
     Part,
+    Proof,
     Work,
     audit_part,
     gate_problems,
@@ -58,15 +52,10 @@ def merge_parts(work: Work) -> Sequence[Part]:
 
 
 @dataclass(frozen=True)
-class _MergeProof:
-    """The parts; each says what does not agree."""
+class _MergeProof(Proof):
+    """What a run's row tells of the commit."""
 
-    work: Work
     run: Any
-
-    @property
-    def text(self) -> CommitText:
-        return self.work.text
 
     @cached_property
     def stream(self) -> Any:

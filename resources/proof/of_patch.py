@@ -17,7 +17,6 @@ from resources.git.commit_text import (
     RUN,
     SHA256,
     TASK,
-    CommitText,
     message_with_trailers,
 )
 from resources.git.merging import Conflict
@@ -27,6 +26,7 @@ from resources.patches.stored import tree_of_diff
 from resources.proof.entity_history import EntityHistory, history_of
 from resources.proof.parts import (
     Part,
+    Proof,
     Work,
     audit_part,
     gate_problems,
@@ -65,15 +65,10 @@ def _names(rows: Sequence[Any]) -> str:
 
 
 @dataclass(frozen=True)
-class _PatchProof:
-    """The parts; each says what does not agree."""
+class _PatchProof(Proof):
+    """What a ledger entry's row tells of the commit."""
 
-    work: Work
     entry: Any
-
-    @property
-    def text(self) -> CommitText:
-        return self.work.text
 
     @cached_property
     def row(self) -> Any:

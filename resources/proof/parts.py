@@ -35,6 +35,18 @@ class Work:
     spec_of: Callable[[Any], RunSpec]
 
 
+@dataclass(frozen=True)
+class Proof:
+    """The parts of a proof, each a method that says what does not agree."""
+
+    work: Work
+
+    @property
+    def text(self) -> CommitText:
+        """What the commit says."""
+        return self.work.text
+
+
 def part(name: str, problems: Callable[[], Iterable[str]], good: str) -> Part:
     """A part that holds when there are no problems; what git cannot read is one."""
     try:

@@ -1,16 +1,19 @@
-"""One deployment per test process for all tests that talk to one, with a few small plans."""
+"""One Dagster instance and one deployment with a few small plans for all tests of a process."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import yaml
 
 from state.home import Home
 from tests.dagster.deployment import PATIENCE, Deployment, environment
+from tests.dagster.run_a_plan import run_a_plan
+from tests.forks import fork
+from tests.migrations_once import read_dagsters_migrations_once
 from tests.pipeline.lab import make_repository
 
 
@@ -127,16 +130,22 @@ class World:
 
     def run_from_the_command_line(self, plan: str, repo: Path) -> str:
         """Run a plan in a process of its own; the id of its run."""
-        program = Path(__file__).with_name("run_a_plan.py")
-        done = subprocess.run(
-            [sys.executable, str(program), str(self.plans / f"{plan}.yaml"), str(repo)],
-            env=environment(self.home.root, self.plans),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        out, err = (self.folder / f"run.{name}" for name in ("out", "err"))
+        program = partial(run_a_plan, self.plans / f"{plan}.yaml", repo)
+        process = fork(program, self.folder, environment(self.home.root, self.plans), out, err)
+        process.join(PATIENCE)
+        assert process.exitcode == 0, err.read_text()
+        return out.read_text().strip()
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """An instance on disk, for jobs that run in this process."""
+    read_dagsters_migrations_once()
+    quiet = {"telemetry": {"enabled": False}}
+    home = str(tmp_path_factory.mktemp("dagster"))
+    with dg.DagsterInstance.local_temp(home, overrides=quiet) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

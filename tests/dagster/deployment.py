@@ -19,6 +19,8 @@ BIN = Path(sys.executable).parent
 PATIENCE = 60.0
 """Seconds until something that should happen is taken as never happening."""
 PAUSE = 0.1
+EAGER = "run_queue:\n  dequeue_interval_seconds: 1\n"
+"""Launched runs begin after a second, and not after five."""
 PORTS, PORT_STRIDE = range(20_000, 30_000), 37
 T = TypeVar("T")
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "patchline"}
@@ -80,7 +82,7 @@ class Deployment:
         """Start both processes; returns when the webserver has loaded the code location."""
         settings = self.home / "dagster" / "dagster.yaml"
         settings.parent.mkdir(parents=True, exist_ok=True)
-        settings.write_text(SETTINGS, encoding="utf-8")
+        settings.write_text(SETTINGS + EAGER, encoding="utf-8")
         workspace = ["-w", str(HOUSE / "workspace.yaml")]
         port = ["-h", "127.0.0.1", "-p", str(self.port)]
         self._start("webserver", [str(BIN / "dagster-webserver"), *workspace, *port])

@@ -1,26 +1,25 @@
-"""A job for test_threaded_executor: two ops with a child each, to be interrupted from outside.
+"""A job of two ops with a child each, to be interrupted from outside: see test_executor_interrupts.
 
-Run as a program: `python job_to_interrupt.py FOLDER`. The folder becomes the Dagster home and
+Runs in a process of its own, on the Dagster home that the environment names. Its current folder
 receives `<op>.pid`, the process id of each op's child.
 """
 
 import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
 
 from pipeline_defs.executor import threaded_executor
 from resources.execution.stopping import stop_signal
+from tests.migrations_once import read_dagsters_migrations_once
 
-FOLDER = Path(sys.argv[-1])
 QUIET = {"telemetry": {"enabled": False}}
 
 
 @dg.op(retry_policy=dg.RetryPolicy(max_retries=3), out=dg.Out(dg.Nothing))
 def hold(context: dg.OpExecutionContext) -> None:
     child = subprocess.Popen(["sleep", "300"], start_new_session=True)
-    partial = FOLDER / f"{context.op.name}.tmp"
+    partial = Path(f"{context.op.name}.tmp")
     partial.write_text(str(child.pid))
     partial.rename(partial.with_suffix(".pid"))
     stop_signal(context.run_id).wait()
@@ -31,7 +30,7 @@ def hold(context: dg.OpExecutionContext) -> None:
 
 @dg.op(ins={"start": dg.In(dg.Nothing)})
 def after() -> None:
-    (FOLDER / "after").touch()
+    Path("after").touch()
 
 
 @dg.job(executor_def=threaded_executor)
@@ -40,9 +39,13 @@ def interrupted() -> None:
     hold.alias("right")()
 
 
-if __name__ == "__main__":
+def run_the_job() -> None:
+    """Run it to its end, and print the status that Dagster has written down."""
+    read_dagsters_migrations_once()
     with (
-        dg.DagsterInstance.local_temp(str(FOLDER), overrides=QUIET) as instance,
+        dg.DagsterInstance.local_temp(str(Path.cwd()), overrides=QUIET) as instance,
         dg.execute_job(dg.reconstructable(interrupted), instance=instance) as result,
     ):
-        print(instance.get_run_by_id(result.run_id).status.value)
+        stored = instance.get_run_by_id(result.run_id)
+        assert stored is not None
+        print(stored.status.value)

@@ -1,9 +1,5 @@
-"""Run a plan to its end in a process of its own, as the command line does.
+"""Run a plan to its end as the command line does, for a process of its own."""
 
-`python run_a_plan.py PLAN REPO`, on the home that the environment names. Prints the run's id.
-"""
-
-import sys
 from pathlib import Path
 
 from pipeline_defs.launch import execute_run
@@ -13,14 +9,14 @@ from pipeline_defs.runs import Launch, open_run
 from state.home import Home
 from state.store import StateStore
 
-if __name__ == "__main__":
-    plan, repo = sys.argv[1:]
+
+def run_a_plan(plan: Path, repo: Path) -> int:
+    """Run it on the home that the environment names; prints the run's id, gives an exit code."""
     home = Home.find()
-    revision = register(home, load_plan(Path(plan)))
-    store = StateStore.open(home.database_url, events=home.events)
-    launch = Launch(revision, repo=repo)
-    run = open_run(store, home, launch)
-    store.close()
+    revision = register(home, load_plan(plan))
+    launch = Launch(revision, repo=str(repo))
+    with StateStore.open(home.database_url, events=home.events) as store:
+        run = open_run(store, home, launch)
     succeeded = execute_run(home, revision, run.run_id, launch=launch)
-    sys.stdout.write(f"{run.run_id}\n")
-    sys.exit(0 if succeeded else 1)
+    print(run.run_id)
+    return 0 if succeeded else 1

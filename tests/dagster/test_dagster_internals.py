@@ -2,7 +2,7 @@
 
 Dagster may change these in any release. When this file fails after an upgrade, compare the named
 part with the new version (for the executor: `dagster._core.executor.in_process`), adapt its user
-(`pipeline_defs/executor.py` or `pipeline_defs/dagster_privates.py`), then the table here.
+(`pipeline_defs/executor*.py` or `pipeline_defs/dagster_privates.py`), then the table here.
 """
 
 import ast
@@ -15,7 +15,11 @@ import pytest
 
 HOUSE = Path(__file__).parents[2]
 ROOMS = ("state", "resources", "pipeline_defs", "sensors", "monitoring")
-USERS = {"pipeline_defs/executor.py", "pipeline_defs/dagster_privates.py"}
+USERS = {
+    "pipeline_defs/dagster_privates.py",
+    "pipeline_defs/executor.py",
+    "pipeline_defs/executor_run.py",
+}
 CORE = "dagster._core"
 PLAN = f"{CORE}.execution.plan"
 

@@ -21,6 +21,7 @@ from state.clock_and_ids import ManualClock, SequentialIds
 from state.errors import GuardNotSatisfied, PatchlineError
 from state.queries import transitions_since
 from state.store import EVENT_FILE, StateStore
+from tests.new_databases import new_database
 from tests.property.agreement import check_columns, check_history_and_events, stamp
 from tests.property.reference import CHECKED, OK, TABLES, Ask, Reference, Row
 
@@ -57,7 +58,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @property
     def address(self) -> str:
         """The database."""
-        return f"sqlite:///{self.folder / 'pipeline.db'}"
+        return new_database(self.folder / "pipeline.db")
 
     def open_store(self) -> StateStore:
         events = self.folder / EVENT_FILE

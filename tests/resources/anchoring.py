@@ -8,11 +8,12 @@ from resources.audit.anchor import compare
 from state.checkpoints import checkpoint
 from state.clock_and_ids import IdSource, ManualClock
 from state.store import StateStore
+from tests.new_databases import new_database
 from tests.resources.gitbox import GitBox
 
 
 def opened(folder: Path, ids: IdSource | None = None) -> StateStore:
-    return StateStore.open(f"sqlite:///{folder / 'pipeline.db'}", clock=ManualClock(), ids=ids)
+    return StateStore.open(new_database(folder / "pipeline.db"), clock=ManualClock(), ids=ids)
 
 
 def grow(store: StateStore, times: int = 1, name: str = "tool") -> None:

@@ -23,6 +23,7 @@ from resources.specs import (
 )
 from state.home import Home
 from state.store import StateStore
+from tests.new_databases import new_database
 from tests.resources.gitbox import GitBox
 
 LINES = "".join(f"{n}\n" for n in range(1, 10))
@@ -50,6 +51,8 @@ class Landed:
         self.box = GitBox(folder, files or {"a.txt": LINES, "b.txt": LINES})
         self.repository = self.box.repository
         self.gate = tuple(gate)
+        if url is None:
+            new_database(self.home.root / "pipeline.db")
         self.store = StateStore.open(self.home.database_url, events=self.home.events)
         self.run_id = self.store.create(
             "run", repo=str(self.box.path), target="main", base_commit=self.box.head()

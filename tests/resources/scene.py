@@ -15,6 +15,7 @@ from state.queries import history
 from state.run_view import run_view
 from state.store import StateStore
 from state.transaction import Transaction
+from tests.new_databases import new_database
 from tests.resources.gitbox import GitBox
 
 
@@ -53,7 +54,7 @@ class Scene:
         policy: PolicySpec | None = None,
         strict: bool = False,
     ) -> None:
-        self.address = f"sqlite:///{folder / 'pipeline.db'}"
+        self.address = new_database(folder / "pipeline.db")
         self.store = FrailStore.open(self.address, strict, ManualClock(), SequentialIds())
         self.home = Home.at(folder / "home")
         self.run_id = self.store.create("run", base_commit=box.head()).run_id

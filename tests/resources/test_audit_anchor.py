@@ -1,6 +1,5 @@
 """Each checkpoint becomes a commit in the repository that the database worked on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,21 +10,9 @@ from resources.git.command import GitError
 from resources.git.repository import Repository
 from state.canonical import canonical_json
 from state.checkpoints import checkpoints
-from state.clock_and_ids import SequentialIds
 from state.store import StateStore
-from tests.resources.anchoring import found, grow, opened
+from tests.resources.anchoring import found, grow
 from tests.resources.gitbox import GitBox, make_repository
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> GitBox:
-    return GitBox(tmp_path)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    with opened(tmp_path, SequentialIds()) as store:
-        yield store
 
 
 def test_each_checkpoint_is_a_commit_on_top_of_the_one_before(

@@ -1,7 +1,6 @@
 """Anchors: a database that is not the one it was shows in the repository it worked on."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,22 +9,11 @@ from resources.audit.anchor import AUDIT_REF, AnchorError, anchor, anchors, comp
 from resources.git.repository import Repository
 from state.canonical import canonical_json
 from state.checkpoints import checkpoint, checkpoints
-from state.clock_and_ids import ManualClock, SequentialIds
+from state.clock_and_ids import ManualClock
 from state.proofs import prove
 from state.store import StateStore
 from tests.resources.anchoring import copied, found, grow, opened, put, tamper
 from tests.resources.gitbox import GitBox
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> GitBox:
-    return GitBox(tmp_path)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    with opened(tmp_path, SequentialIds()) as store:
-        yield store
 
 
 def test_checkpoints_that_wait_for_their_anchor_are_no_problem(

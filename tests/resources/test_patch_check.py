@@ -201,7 +201,8 @@ def git_binary(box: GitBox, content: bytes) -> bytes:
 def test_git_is_ended_when_a_patch_takes_too_long(
     box: GitBox, monkeypatch: pytest.MonkeyPatch, at_work: ModuleType
 ) -> None:
-    monkeypatch.setattr(at_work, "UNTRUSTED", Bounds(0.0001, 1 << 30, 1 << 30))
+    over = Bounds(-1.0, 1 << 30, 1 << 30)  # before it begins: git is sometimes very quick
+    monkeypatch.setattr(at_work, "UNTRUSTED", over)
     assert codes(check(box, EDIT)) == ["oversize"]
 
 
@@ -261,6 +262,30 @@ def test_nothing_is_written_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for patch in (EDIT, new_file("x"), EDIT.replace(b"-b", b"-q"), b"", new_file(".git/x")):
         check(box, patch)
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+def test_what_a_patch_makes_again_keeps_its_date(tmp_path: Path, packed: bool) -> None:
+    files = {"a.txt": "one\n", "b.txt": "two\n", "x/c.txt": "one\n", "y/c.txt": "two\n"}
+    box = GitBox(tmp_path / "box", files)
+    if packed:
+        git(box.path, "repack", "-q", "-a", "-d")
+    else:
+        loose = box.path / ".git/objects"
+        assert len([path for path in loose.rglob("*") if path.is_file()]) > len(files)
+    git(box.path, "status")
+    hunk = b"@@ -1 +1 @@\n-one\n+two\n"
+    # The results are there already: the file `b.txt`, and the folder `y`.
+    patch = b"--- a/a.txt\n+++ b/a.txt\n" + hunk + b"--- a/x/c.txt\n+++ b/x/c.txt\n" + hunk
+    before = changes(box.path, box.folder / "home")
+    assert check(box, patch).accepted
+    assert changes(box.path, box.folder / "home") == before
+
+
+def changes(*roots: Path) -> dict[str, tuple[int, int]]:
+    """When each file and folder below was last written or touched, in nanoseconds."""
+    paths = [path for root in roots for path in (root, *root.rglob("*"))]
+    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in paths}
 
 
 def test_new_objects_are_kept_where_the_caller_wants_them(box: GitBox, tmp_path: Path) -> None:

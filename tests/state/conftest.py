@@ -3,15 +3,17 @@
 Every test that asks for `world` or `store` runs on both backends.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from state.clock_and_ids import ManualClock, SequentialIds
 from state.store import EVENT_FILE, StateStore
 from tests import postgres
+from tests.new_databases import new_database
+from tests.state.databases import empty_postgres, empty_sqlite
 from tests.state.world import World
 
 
@@ -30,18 +32,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
-def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file that a store has made and nothing was written to."""
-    path = tmp_path_factory.mktemp("new") / "pipeline.db"
-    StateStore.open(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture
-def world(url: str, tmp_path: Path, clock: ManualClock, new_file: Path) -> Iterator[World]:
+def world(url: str, tmp_path: Path, clock: ManualClock) -> Iterator[World]:
     if url.startswith("sqlite"):
-        shutil.copy(new_file, tmp_path)  # making it anew takes as long as all else of a small test
+        new_database(tmp_path / "pipeline.db")
     store = StateStore.open(url, clock=clock, ids=SequentialIds(), events=tmp_path / EVENT_FILE)
     with store:
         yield World(store, clock, tmp_path, url)
@@ -50,3 +44,23 @@ def world(url: str, tmp_path: Path, clock: ManualClock, new_file: Path) -> Itera
 @pytest.fixture
 def store(world: World) -> StateStore:
     return world.store
+
+
+@pytest.fixture(name="postgres")
+def empty_postgres_database() -> Iterator[sa.Engine]:
+    """A PostgreSQL database without any table."""
+    with empty_postgres() as engine:
+        yield engine
+
+
+@pytest.fixture(name="sqlite")
+def empty_sqlite_file(tmp_path: Path) -> Iterator[sa.Engine]:
+    """A SQLite file, `pipeline.db`, that is not there yet."""
+    with empty_sqlite(tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty(request: pytest.FixtureRequest) -> sa.Engine:
+    """An empty database of each kind."""
+    return request.getfixturevalue(request.param)

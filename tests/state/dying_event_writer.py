@@ -1,14 +1,8 @@
-"""Writers of events that die at their n-th call of the system, one after another.
-
-    python -m tests.state.dying_event_writer URL EVENTS CALLS STEP
-
-n goes from 1 up to CALLS by STEP. Each is a process of its own. It says how many died and how many
-came to their end.
-"""
+"""Writers of events that die at their n-th call of the system, one after another."""
 
 import os
 import signal
-import sys
+from multiprocessing.connection import Connection
 from typing import Any
 
 from state import event_lock, event_writer
@@ -50,10 +44,11 @@ def write(url: str, path: str, calls: int) -> None:
             store.transition("worker", worker, "shutdown")
 
 
-def main() -> None:
-    """One writer after another."""
-    url, path, *numbers = sys.argv[1:]
-    calls, step = map(int, numbers)
+def die_at_every_call(url: str, path: str, calls: int, step: int, test: Connection) -> None:
+    """One writer after another, each a process: the first dies at call 1, the next `step` later.
+
+    Says how many died and how many came to their end.
+    """
     died = ended = 0
     for number in range(1, calls + 1, step):
         child = os.fork()
@@ -63,8 +58,4 @@ def main() -> None:
         status = os.waitpid(child, 0)[1]
         died += status == signal.SIGKILL
         ended += status == 0
-    print(died, ended)
-
-
-if __name__ == "__main__":
-    main()
+    test.send((died, ended))

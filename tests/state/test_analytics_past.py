@@ -1,9 +1,7 @@
 """The audit alone tells what the tables said at any moment."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,12 +10,11 @@ from hypothesis import strategies as st
 
 from state.analysis.past import state_at
 from state.audit import TransitionRecord
-from state.clock_and_ids import ManualClock, SequentialIds
 from state.errors import PatchlineError, StoreUsageError
 from state.machines import MACHINES
 from state.queries import transitions_since
 from state.store import StateStore
-from tests.state.world import NEEDS, World
+from tests.state.world import NEEDS, World, fresh_world
 
 Snapshot = dict[tuple[str, str], tuple[str, int]]
 
@@ -65,12 +62,8 @@ def plain(found: Mapping[tuple[str, str], tuple[str, int, str]]) -> Snapshot:
 @settings(max_examples=30, deadline=None)
 @given(steps=st.lists(STEP, min_size=10, max_size=40))
 def test_the_past_is_what_the_tables_said_then(steps: list[tuple[str, int, int, int]]) -> None:
-    clock = ManualClock()
-    with (
-        TemporaryDirectory() as folder,
-        StateStore.open(f"sqlite:///{folder}/p.db", clock=clock, ids=SequentialIds()) as store,
-    ):
-        world = World(store, clock, Path(folder))
+    with fresh_world() as world:
+        store, clock = world.store, world.clock
         by_time: dict[str, Snapshot] = {store.now(): tables(store)}
         by_position: dict[int, Snapshot] = {}
         for entity_type, place, pick, seconds in steps:
@@ -96,12 +89,8 @@ def test_the_past_is_what_the_tables_said_then(steps: list[tuple[str, int, int, 
 def test_by_position_the_past_is_exact_also_when_the_clock_steps_back(
     steps: list[tuple[tuple[str, int, int, int], int]],
 ) -> None:
-    clock = ManualClock()
-    with (
-        TemporaryDirectory() as folder,
-        StateStore.open(f"sqlite:///{folder}/p.db", clock=clock, ids=SequentialIds()) as store,
-    ):
-        world = World(store, clock, Path(folder))
+    with fresh_world() as world:
+        store, clock = world.store, world.clock
         taken: dict[int, Snapshot] = {}
         for (entity_type, place, pick, _), seconds in steps:
             clock.advance(seconds)

@@ -7,7 +7,9 @@ import pytest
 
 from state.errors import EntityNotFoundError, StoreUsageError
 from state.event_export import export_events, select_events
+from state.raw_history import COLUMNS
 from tests.state.event_series import table
+from tests.state.tampering import tamper
 from tests.state.world import World
 
 
@@ -120,9 +122,14 @@ def test_memory_does_not_grow_with_the_number_of_events(world: World) -> None:
         tracemalloc.stop()
         return found
 
-    with world.store.batch() as tx:
-        for _ in range(9000):
-            tx.create("worker")
+    same = ", ".join(f'"{one}"' for one in COLUMNS if one not in ("transition_id", "event_id"))
+    tamper(  # the database makes them in no time, the store in many seconds
+        world,
+        f"INSERT INTO state_transitions (event_id, {same}) WITH RECURSIVE"
+        " n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)"
+        f" SELECT 'evt_of_many_' || i, {same} FROM state_transitions, n WHERE transition_id = 1",
+    )
+    assert len(table(world.store)) > 9000
     for _ in export_events(world.store, select_events(world.store)):
         pass  # what is made once stays out of the comparison
     assert peak("0") < 1.5 * peak("6000")

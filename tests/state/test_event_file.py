@@ -4,8 +4,6 @@ import fcntl
 import json
 import logging
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,9 @@ from state.event_repair import repair
 from state.locks import file_lock
 from state.queries import transitions_since
 from state.store import StateStore
+from tests.forks import Companion
 from tests.state.event_series import write_together
+from tests.state.event_writing_process import write
 from tests.state.world import World
 
 
@@ -226,29 +226,12 @@ def test_cut_anywhere_it_comes_back_the_same(world: World, data: st.DataObject) 
     assert path.read_bytes() == whole
 
 
-WRITER = """
-import sys
-from state.store import StateStore
-store = StateStore.open(sys.argv[1], events=sys.argv[2])
-while True:
-    with store.batch() as tx:
-        worker = tx.create("worker").worker_id
-        tx.transition("worker", worker, "idle")
-    print(worker, flush=True)
-"""
-
-
 def test_a_killed_writer_loses_nothing_that_it_was_told_is_kept(world: World) -> None:
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, *world.address], cwd=root, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    told = [process.stdout.readline().strip() for _ in range(20)]
-    process.kill()
-    told += process.stdout.read().split("\n")[:-1]
-    process.stdout.close()
-    process.wait()
+    writer = Companion(write, *world.address)
+    assert writer.hear() == "ready"
+    writer.tell("go")
+    told = [writer.hear() for _ in range(20)]
+    told += writer.killed()
     with world.open() as store:
         assert events(store.events.path) == table(store)
         kept = {row.worker_id: row.state for row in store.find("worker")}

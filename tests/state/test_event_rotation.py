@@ -1,11 +1,6 @@
 """The event file in several pieces: together they are the audit table, whatever happened."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,22 +9,11 @@ from state.event_files import MAX_BYTES, MAX_BYTES_VARIABLE, rotated_files
 from state.event_repair import repair
 from state.events import EventFile
 from state.store import StateStore
+from tests.forks import Companion
+from tests.state.dying_event_writer import die_at_every_call
 from tests.state.event_series import SMALL, assert_whole, lines_of, series, table, write_together
+from tests.state.event_writing_process import write
 from tests.state.world import World
-
-ROOT = Path(__file__).parents[2]
-WRITER = """
-import sys
-from state.store import StateStore
-store = StateStore.open(sys.argv[1], events=sys.argv[2])
-print("ready", flush=True)
-sys.stdin.readline()
-while True:
-    with store.batch() as tx:
-        worker = tx.create("worker").worker_id
-        tx.transition("worker", worker, "idle")
-    print(worker, flush=True)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -197,17 +181,12 @@ def test_threads_and_stores_rotate_together(world: World) -> None:
 
 
 def test_a_writer_may_die_at_any_call(world: World) -> None:
-    calls, step = "60", "1" if world.url.startswith("sqlite") else "5"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.state.dying_event_writer", *world.address, calls, step],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    died, ended = (int(word) for word in done.stdout.split())
-    tried = len(range(0, int(calls), int(step)))
-    assert died + ended == tried, done.stderr
+    calls, step = 60, 1 if world.url.startswith("sqlite") else 5
+    writers = Companion(die_at_every_call, *world.address, calls, step)
+    died, ended = writers.hear()
+    writers.ended()
+    tried = len(range(0, calls, step))
+    assert died + ended == tried
     assert died > tried // 2
     assert ended > 0, "some have to come to their end, or not every call was tried"
     with world.open() as store:
@@ -219,32 +198,15 @@ def test_killed_processes_leave_a_whole_series(world: World) -> None:
     chance = random.Random(7)
     told: list[str] = []
     for _ in range(2):
-        writers = [start_writer(world) for _ in range(3)]
+        writers = [Companion(write, *world.address) for _ in range(3)]
+        assert [writer.hear() for writer in writers] == ["ready"] * 3
         for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write("\n")
-            writer.stdin.flush()
+            writer.tell("go")
         for writer in writers:
-            assert writer.stdout is not None
-            told += [writer.stdout.readline().strip() for _ in range(chance.randint(1, 25))]
-            os.kill(writer.pid, signal.SIGKILL)
-        for writer in writers:
-            told += writer.communicate()[0].split("\n")[:-1]
+            told += [writer.hear() for _ in range(chance.randint(1, 25))]
+            told += writer.killed()
     with world.open() as store:
         assert_whole(store)
         kept = {row.worker_id: row.state for row in store.find("worker")}
     assert {kept[worker] for worker in told} == {"idle"}
     assert rotated_files(world.store.events.path)
-
-
-def start_writer(world: World) -> "subprocess.Popen[str]":
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, *world.address],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == "ready\n"
-    return writer

@@ -1,7 +1,5 @@
 """Writers of the event file do not wait for each other longer than they must, and leave no row."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,28 +8,10 @@ import pytest
 
 from state.locks import file_lock
 from state.store import StateStore
+from tests.forks import Companion
 from tests.state.event_series import lines_of, table
+from tests.state.event_writing_process import write_some_in_vain
 from tests.state.world import World
-
-ROOT = Path(__file__).parents[2]
-WRITER = """
-import sys
-from state.store import StateStore
-with StateStore.open(sys.argv[1], events=sys.argv[2]) as store:
-    print("ready", flush=True)
-    sys.stdin.readline()
-    for number in range(60):
-        try:
-            with store.batch() as tx:
-                worker = tx.create("worker").worker_id
-                if number % 5 == 2:
-                    raise ZeroDivisionError
-                tx.transition("worker", worker, "idle")
-        except ZeroDivisionError:
-            pass
-    print("done", flush=True)
-    sys.stdin.readline()
-"""
 
 
 def test_one_writer_waits_and_the_others_leave_their_rows_to_it(world: World) -> None:
@@ -61,36 +41,15 @@ def somebody_waits(path: Path) -> bool:
 
 
 def test_when_processes_race_every_row_is_in_the_file_once_all_have_returned(world: World) -> None:
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, *world.address],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-
-    def said(word: str) -> None:
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == f"{word}\n"
-
-    def tell() -> None:
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write("\n")
-            writer.stdin.flush()
-
-    said("ready")
-    tell()
-    said("done")
-    found = lines_of(world.store.events.path)
-    tell()
+    writers = [Companion(write_some_in_vain, *world.address) for _ in range(4)]
+    assert [writer.hear() for writer in writers] == ["ready"] * 4
     for writer in writers:
-        writer.communicate()
-        assert writer.returncode == 0
+        writer.tell("go")
+    assert [writer.hear() for writer in writers] == ["done"] * 4
+    found = lines_of(world.store.events.path)
+    for writer in writers:
+        writer.tell("go")
+        writer.ended()
     assert found == table(world.store)
     assert len(found) == 2 + 4 * 48 * 2
 

@@ -1,19 +1,15 @@
 """Whatever is asked of an entity, its row, its history and the event file agree."""
 
 import json
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from state.clock_and_ids import ManualClock, SequentialIds
 from state.errors import PatchlineError
 from state.facts import FLAGS, NEEDS, SINGLE_END
 from state.machines import MACHINES
 from state.queries import history, transitions_since
-from state.store import StateStore
 from tests.state import world as worlds
 
 STEPS = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(-90, 90)), max_size=12)
@@ -25,12 +21,9 @@ STEPS = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(-90, 90
 def test_row_history_and_events_agree_after_any_walk(
     name: str, steps: list[tuple[int, bool, int]]
 ) -> None:
-    machine, clock = MACHINES[name], ManualClock()
-    with (
-        TemporaryDirectory() as folder,
-        StateStore.open(f"sqlite:///{folder}/p.db", clock=clock, ids=SequentialIds()) as store,
-    ):
-        world = worlds.World(store, clock, Path(folder))
+    machine = MACHINES[name]
+    with worlds.fresh_world() as world:
+        store, clock = world.store, world.clock
         entity_id = world.make(name)
         for pick, giving, seconds in steps:
             target = machine.states[pick % len(machine.states)]

@@ -1,7 +1,7 @@
 """`db check`: every kind of difference between a database and the models is found and named."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,7 @@ import sqlalchemy as sa
 from state.errors import StoreUnavailableError
 from state.migrations.sql_text import parts, plain
 from state.upgrade import check, upgrade
-from tests.state.databases import address, empty_postgres, empty_sqlite
-
-
-@pytest.fixture
-def postgres() -> Iterator[sa.Engine]:
-    """An empty PostgreSQL database."""
-    with empty_postgres() as engine:
-        yield engine
-
-
-@pytest.fixture
-def sqlite(tmp_path: Path) -> Iterator[sa.Engine]:
-    """An empty SQLite file, `pipeline.db`."""
-    with empty_sqlite(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def empty(request: pytest.FixtureRequest) -> sa.Engine:
-    """An empty database of each kind."""
-    return request.getfixturevalue(request.param)
+from tests.state.databases import address
 
 
 def rewritten(table: str, old: str, new: str) -> Callable[[sa.Engine], None]:

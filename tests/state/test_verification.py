@@ -1,7 +1,5 @@
 """Whatever is done to audit rows behind the store's back, verification finds where and since."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -9,15 +7,12 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from state.clock_and_ids import ManualClock, SequentialIds
 from state.errors import PatchlineError
 from state.machines import MACHINES
 from state.schema import state_transitions
-from state.store import StateStore
 from state.verification import verify_history
-from tests.state import world as worlds
 from tests.state.tampering import at, codes, finished_task, forged, only, place, tamper
-from tests.state.world import World
+from tests.state.world import NEEDS, World, fresh_world
 
 # Clean histories
 
@@ -47,19 +42,15 @@ def test_an_untouched_history_is_clean(world: World) -> None:
     )
 )
 def test_a_history_after_any_walk_is_clean(steps: list[tuple[str, int, int]]) -> None:
-    clock = ManualClock()
-    with (
-        TemporaryDirectory() as folder,
-        StateStore.open(f"sqlite:///{folder}/p.db", clock=clock, ids=SequentialIds()) as store,
-    ):
-        world = worlds.World(store, clock, Path(folder))
+    with fresh_world() as world:
+        store, clock = world.store, world.clock
         entities: dict[str, str] = {}
         for name, pick, seconds in steps:
             if name not in entities:
                 entities[name] = world.make(name)
             target = MACHINES[name].states[pick % len(MACHINES[name].states)]
             try:
-                needs = worlds.NEEDS.get((name, target), {})
+                needs = NEEDS.get((name, target), {})
                 store.transition(name, entities[name], target, **needs)
             except PatchlineError:
                 del entities[name]  # another one next time

@@ -1,11 +1,15 @@
 """What tests of the store need: parents on demand, and any entity in any state."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from state.clock_and_ids import ManualClock
+from state.clock_and_ids import ManualClock, SequentialIds
 from state.machines import MACHINES
 from state.store import StateStore
+from tests.new_databases import new_database
 
 REASONS = {"reason": "because", "operator": "ann"}
 FLAGS = {"format_ok": True, "scope_ok": True, "constraints_ok": True}
@@ -89,3 +93,13 @@ def shortest_way(entity_type: str, state: str) -> tuple[str, ...]:
                 seen.add(target)
                 ways.append((*way, target))
     raise AssertionError(f"{entity_type} never reaches {state}")
+
+
+@contextmanager
+def fresh_world() -> Iterator[World]:
+    """A world of its own on SQLite, for one of many examples within a test."""
+    with TemporaryDirectory() as name:
+        folder, clock = Path(name), ManualClock()
+        address = new_database(folder / "pipeline.db")
+        with StateStore.open(address, clock=clock, ids=SequentialIds()) as store:
+            yield World(store, clock, folder)
