@@ -11,25 +11,22 @@ SUBJECTS a function `(case, empty folder) -> wall seconds` (see `subjects.py`).
 """
 
 import argparse
-import json
-import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import subjects
+from cases import Case
+
+from benchmarks.reporting import keep, machine, measured_at, spread, verdict_table
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))  # the product is not installed where the peers are
-
-import subjects  # noqa: E402
-from cases import Case  # noqa: E402
-
 SUBJECTS: dict[str, subjects.Subject] = {
     "floor": subjects.floor,
     "patchline": subjects.patchline,
@@ -71,16 +68,6 @@ def rates(turns: list[list[dict[str, Any]]], name: str, case: Case) -> list[floa
     """Patches a second of a subject, one value for each repetition."""
     wanted = {"subject": name, **vars(case)}
     return [next((c["per_s"] for c in turn if wanted.items() <= c.items()), None) for turn in turns]
-
-
-def spread(values: Iterable[float | None], digits: int) -> str:
-    """`median (lowest-highest)`; a dash when there are no values."""
-    found = [value for value in values if value is not None]
-    if not found:
-        return "-"
-    middle = f"{statistics.median(found):,.{digits}f}"
-    ends = f" ({min(found):,.{digits}f}-{max(found):,.{digits}f})" if len(found) > 1 else ""
-    return middle + ends
 
 
 def shares(one: list[float | None], other: list[float | None]) -> list[float | None]:
@@ -133,21 +120,8 @@ def table(record: dict[str, Any], cases: tuple[Case, ...]) -> str:
             *(spread(shares(ours, ordered), 1), spread(batch, 1)),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| required | at least | measured | |", "| --- | ---: | ---: | --- |"]
-    lines += [
-        f"| {one['what']} | {one['required']:.2f} | {one['measured']:.2f} |"
-        f" {'yes' if one['met'] else 'no'} |"
-        for one in record["verdicts"]
-    ]
+    lines += ["", *verdict_table(record["verdicts"])]
     return "\n".join(lines)
-
-
-def write_readme(text: str) -> None:
-    """Replace what stands between the markers in README.md."""
-    readme, begin, end = HERE / "README.md", "<!-- results -->\n", "<!-- /results -->"
-    old = readme.read_text()
-    head, tail = old[: old.index(begin) + len(begin)], old[old.index(end) :]
-    readme.write_text(f"{head}\n{text}\n\n{tail}")
 
 
 def environment() -> dict[str, Any]:
@@ -159,9 +133,7 @@ def environment() -> dict[str, Any]:
             "git": git.split()[-1],
             "mergetrain": version("mergetrain"),
         },
-        "system": platform.platform(),
-        "cpus": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2),
+        **machine(),
     }
 
 
@@ -180,20 +152,15 @@ def main() -> int:
         if case.files in (options.files or [case.files])
         and case.patches in (options.patches or [case.patches])
     )
-    now = datetime.now(UTC)
     record: dict[str, Any] = {
-        "measured_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "measured_at": measured_at(),
         "environment": environment(),
         "repetitions": [measure(cases, options.subjects) for _ in range(options.repetitions)],
     }
     record["verdicts"] = verdicts(record["repetitions"], cases)
     print(table(record, cases))
     if not options.no_record:
-        results = HERE / "results"
-        results.mkdir(exist_ok=True)
-        file = results / f"{now:%Y%m%dT%H%M%SZ}.json"
-        file.write_text(json.dumps(record, indent=2) + "\n")
-        write_readme(table(record, cases))
+        keep(HERE, record, table(record, cases))
     return 1 if any(not one["met"] for one in record["verdicts"]) else 0
 
 

@@ -8,7 +8,7 @@ are asked, so that whoever made the patch learns everything at once.
 from collections.abc import Iterator
 
 from resources.effects import Change
-from resources.patch_policy.amount import too_large, too_much_gone
+from resources.patch_policy.amount import too_large, too_much_blanked, too_much_gone
 from resources.patch_policy.attributes import attribute_drivers
 from resources.patch_policy.binary import binaries
 from resources.patch_policy.collisions import colliding
@@ -62,5 +62,6 @@ def _about_contents(change: Change, policy: PolicySpec) -> Iterator[Reason]:
         yield from emptied_tests(change, texts)
     if not policy.allow_binary:
         yield from binaries(change, texts)
+    yield from too_much_blanked(change, texts)
     yield from turned_line_ends(change, texts)
     yield from leaked_secrets(change, texts, policy)

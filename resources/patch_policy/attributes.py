@@ -11,7 +11,7 @@ from resources.patch_policy.disguises import stands_for
 from resources.patch_policy.reasons import Reason, about
 
 _PATTERN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|\S+)(.*)', re.DOTALL)
-_DRIVER = re.compile(r"(?:(?:filter|diff|merge|working-tree-encoding)=.*|ident)", re.DOTALL)
+_DRIVER = re.compile(r"(?:filter|diff|merge)=.*|working-tree-encoding(?:=.*)?|ident", re.DOTALL)
 
 
 def attribute_drivers(change: Change) -> Iterator[Reason]:

@@ -17,6 +17,30 @@ INVISIBLE = re.compile(
 )
 """Characters that are never seen (Unicode: Default_Ignorable_Code_Point, and annotations)."""
 
+_PICTURE = (
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf"
+    "\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
+)
+_PICTURE_ENDS = f"{_PICTURE[:-1]}\ufe0f]"
+_JOINING = "[\u0620-\u065f\u066e-\u06d3\u06d5\u06fa-\u06ff\u0710-\u074f\u0750-\u077f\u08a0-\u08e1]"
+"""Letters and marks of Arabic, Persian, Urdu and Syriac, which join to each other or not."""
+_INDIC = "[\u0900-\u0963\u0971-\u0dff\u1000-\u109f\u1780-\u17d3]"
+"""Letters and marks from Devanagari to Sinhala, Burmese and Khmer."""
+_VIRAMA = (
+    "[\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u1039\u103a\u17d2]"
+)
+SPELLING = re.compile(
+    rf"(?<={_PICTURE})[\ufe0e\ufe0f]|(?<=[0-9])\ufe0f(?=\u20e3)"
+    rf"|(?<={_PICTURE_ENDS})\u200d(?={_PICTURE})"
+    rf"|(?<={_JOINING})\u200c(?={_JOINING})|(?<={_JOINING})\u200d"
+    rf"|(?<={_INDIC})[\u200c\u200d](?={_INDIC})|(?<={_VIRAMA})[\u200c\u200d]"
+)
+"""Invisible characters where writing needs them: they join or part letters, or make one emoji.
+
+After Unicode's annexes 31 (2.3, contexts A1, A2, B) and 51 (emoji sequences). File systems that
+pass over them see two names with and without them as one: `folded` does too.
+"""
+
 _SHORT_NAMES: tuple[tuple[str, str, str], ...] = (
     # name, its first letters in short names, the letters in its hashed short names
     (".git", "git", ""),
@@ -46,6 +70,8 @@ def folded(name: str) -> str:
     """What two names have in common that a file system may take for the same."""
     if name.isascii():
         return name.lower()
+    if not INVISIBLE.search(SPELLING.sub("", name)):  # a name with others is refused for them
+        name = INVISIBLE.sub("", name)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 

@@ -1,17 +1,22 @@
-r"""Line ends that a patch turns over: LF to CRLF, and back, in a whole file or for the most part.
+r"""Line ends that a patch turns over: LF to CRLF, and back, in a whole file or in single lines.
 
-Such a patch rewrites every line and hides what it does besides. A file of both kinds may be made
-uniform in the kind that most of its lines have. Source: design section 6, "Patch limits".
+Such a patch rewrites lines that stay as they are, and hides what it does besides. Each line counts
+by itself: edits beside it are no excuse. A file of both kinds may be made uniform in the kind that
+most of its lines have. Source: design section 6, "Patch limits".
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from resources.effects import EXECUTABLE, REGULAR, Change, Effect, printable
 from resources.patch_policy.reasons import Reason, about
 from resources.patch_policy.sections import Section
 
 _ENDS = {b"\n": "LF", b"\r\n": "CRLF", b"\r": "CR"}
+_TELLING = re.compile(rb"[^\W_]|[\x80-\xff]")
+"""In a line that is not empty or a bracket, of which every edit brings and takes some."""
 
 
 def turned_line_ends(change: Change, texts: Sequence[Section]) -> Iterator[Reason]:
@@ -62,15 +67,33 @@ def _usual_end(content: bytes) -> bytes | None:
 
 
 def _turned_in_part(old: bytes, new: bytes, usual: bytes) -> tuple[bytes, bytes] | None:
-    """Whether at least half of the lines that vanish are there again, with an unusual end."""
+    """Lines that vanish and are there again with another end, which is not the file's usual one.
+
+    One line that says something is enough; of the others it takes half of what vanishes.
+    """
     before, after = Counter(old.splitlines(True)), Counter(new.splitlines(True))
-    vanished, appeared = before - after, after - before
-    for other in _ENDS.keys() - {usual}:
-        turned = sum(
-            min(times, appeared[line.rstrip(b"\r\n") + other])
-            for line, times in vanished.items()
-            if line.endswith(usual) and not (usual == b"\n" and line.endswith(b"\r\n"))
-        )
-        if turned and 2 * turned >= vanished.total():
-            return usual, other
-    return None
+    vanished, appeared = _by_text(before - after), _by_text(after - before)
+    turned: Counter[tuple[bytes, bytes]] = Counter()
+    for text, ends in vanished.items():
+        for was, now in product(ends, appeared.get(text, ())):
+            if was and now and now not in (was, usual):
+                if _TELLING.search(text):
+                    return was, now
+                turned[was, now] += min(ends[was], appeared[text][now])
+    lines = sum(ends.total() for ends in vanished.values())
+    return next((turn for turn, times in turned.most_common(1) if 2 * times >= lines), None)
+
+
+def _by_text(lines: Counter[bytes]) -> dict[bytes, Counter[bytes]]:
+    """How often each text comes with which end."""
+    found: dict[bytes, Counter[bytes]] = {}
+    for line, times in lines.items():
+        text, end = _parted(line)
+        found.setdefault(text, Counter())[end] += times
+    return found
+
+
+def _parted(line: bytes) -> tuple[bytes, bytes]:
+    """A line's text without the blanks around it, and its end; the last line may have none."""
+    end = next((end for end in (b"\r\n", b"\n", b"\r") if line.endswith(end)), b"")
+    return line.strip(), end

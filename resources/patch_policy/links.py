@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from resources.effects import SYMLINK, Change, printable
 from resources.patch_policy.disguises import components, stands_for
 from resources.patch_policy.reasons import Reason, about
 
 LONGEST_CHAIN = 40
-"""Links that Linux follows on the way to one file."""
+"""Links that Linux follows on the way to one file; other systems go further."""
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f]")
@@ -52,20 +53,16 @@ def special_links(change: Change) -> Iterator[Reason]:
 def _wrong(path: str, links: Mapping[str, str | None]) -> str | None:
     """What is wrong with where a link leads; None when it stays inside."""
     here = path.split("/")[:-1]
-    todo = [path.rpartition("/")[2]]
+    todo: list[str | _WayOf] = [path.rpartition("/")[2]]
+    within: list[str] = []  # links that lead on: one that is met again while it does is a circle
     followed = 0
     while todo:
         part = todo.pop()
-        if part in ("", "."):
+        if isinstance(part, _WayOf):
+            within.remove(part.link)
             continue
-        if part == "..":
-            if not here:
-                return "that leaves the repository"
-            here.pop()
-            continue
-        if stands_for(part) == ".git":
-            return "into .git"
-        here.append(part)
+        if wrong := _step(here, part):
+            return wrong
         place = "/".join(here)
         if place not in links:
             continue
@@ -74,8 +71,31 @@ def _wrong(path: str, links: Mapping[str, str | None]) -> str | None:
             return "to something that is no path"
         if _ABSOLUTE.match(target):
             return "to an absolute path"
+        if place in within:
+            return None  # it leads nowhere
         if (followed := followed + 1) > LONGEST_CHAIN:
-            return None  # in a circle: it leads nowhere
+            return f"through more than {LONGEST_CHAIN} others"
+        within.append(place)
         here.pop()
-        todo.extend(reversed(components(target)))
+        todo += [_WayOf(place), *reversed(components(target))]
+    return None
+
+
+@dataclass(frozen=True)
+class _WayOf:
+    """Among the names still to go: behind it a link's own names end."""
+
+    link: str
+
+
+def _step(here: list[str], part: str) -> str | None:
+    """Go one name further; what is wrong with that."""
+    if part == "..":
+        if not here:
+            return "that leaves the repository"
+        here.pop()
+    elif part not in ("", "."):
+        if stands_for(part) == ".git":
+            return "into .git"
+        here.append(part)
     return None

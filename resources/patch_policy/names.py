@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from resources.effects import Change, printable
-from resources.patch_policy.disguises import INVISIBLE, components, stands_for
+from resources.patch_policy.disguises import INVISIBLE, SPELLING, components, stands_for
 from resources.patch_policy.reasons import Reason, about
 
 LONGEST_NAME = 255
@@ -73,8 +73,8 @@ def _is_text(path: str) -> bool:
 
 
 def _unseen(path: str) -> str | None:
-    """Which character of a path people cannot see."""
-    for character in path:
+    """Which character of a path people cannot see, and no script needs where it stands."""
+    for character in SPELLING.sub("", path):
         kind = unicodedata.category(character)
         if kind in ("Cc", "Cf", "Zl", "Zp") or INVISIBLE.match(character):
             return f"has the character U+{ord(character):04X}, which cannot be seen"

@@ -19,7 +19,9 @@ PROTECTED_BY_DEFAULT: tuple[str, ...] = (
     # The same things under the other names that tools read them by.
     *("**/GNUmakefile", "**/.pytest.ini", "**/pytest.toml", "**/.pytest.toml"),
     *("**/usercustomize.py", "**/sitecustomize/**", "**/usercustomize/**"),
-    *(".husky/**", ".githooks/**"),
+    *(".husky/**", ".githooks/**", "**/lefthook.yml", "**/.pre-commit-config.yml"),
+    *(".gitea/**", ".forgejo/**", ".buildkite/**", ".travis.yml", "bitbucket-pipelines.yml"),
+    *("**/.cursorrules", "**/.windsurfrules", "**/GEMINI.md", "**/.gemini/**"),
 )
 """Files that decide what a gate runs, what reviewers see, or what an agent is told."""
 

@@ -31,7 +31,7 @@ _KEY_BLOCK = re.compile(
 _LONGEST_KEY = 20_000
 _ASSIGNMENT = re.compile(
     r"(?P<name>secret|token|passw(?:or)?d|passphrase|pwd|credential"
-    r"|(?:api|access|private|auth|encryption|signing|account|master|secret)[_-]?key"
+    r"|(?:api|access|private|auth|encryption|signing|account|storage|master|secret)[_-]?key"
     r"|(?<![A-Za-z0-9_-])key)[A-Za-z0-9_-]{0,20}"
     r"""["'`]?(?:\s{0,4}:\s{0,4}[A-Za-z][\w.|\[\], ]{0,40})?\s{0,4}(?::=|=>|[:=])\s{0,4}"""
     r"""(?:(?P<quote>["'`])(?P<quoted>[^\s"'`]{12,256})(?P=quote)"""
@@ -50,7 +50,25 @@ _IN_CONTEXT: tuple[tuple[str, str, re.Pattern[str]], ...] = (
         "asic",
         re.compile(r"(?<![A-Za-z])[Bb]asic[ \t]{1,8}([A-Za-z0-9+/=]{16,4096})"),
     ),
+    (
+        "authorization token",
+        "uthorization",
+        re.compile(
+            r"""[Aa]uthorization["']?[ \t]{0,8}[:=,][ \t]{0,8}["']?[Tt]oken[ \t]{1,8}"""
+            r"([A-Za-z0-9._~+/=-]{16,4096})"
+        ),
+    ),
 )
+_UNQUOTED = re.compile(
+    r"^[ \t]{0,40}(?:export[ \t]{1,4})?[\w.-]{0,60}?"
+    r"(?P<name>passw(?:or)?d|passphrase|pwd|secret|token)[\w.-]{0,20}[ \t]{0,4}[=:][ \t]{0,4}"
+    r"""(?=\S{0,256}[!#$%^&*?~@])(?P<value>[^\s"'`,;(){}\[\]<>]{10,256})[ \t\r]{0,40}$""",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""In files of settings, where values have no quotes: any characters, one of them a sign."""
+_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_REPEATED = re.compile(r"(.)\1{11,}")
+"""What stands for a token in examples: `ghp_xxxxxxxxxxxxxxxx`."""
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _WORDS = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,6})(?:[-_./:@=]+(?:[A-Za-z]+\d{0,2}|\d{1,6}))*")
@@ -108,10 +126,11 @@ def _in_binaries(change: Change, allowed: set[str]) -> Iterator[Reason]:
             text = f"{printable(effect.path)} is too large to be searched for secrets"
             yield about(effect.path, "oversize", text)
             continue
-        text = content.decode("latin-1")
-        for finding in (*_tokens(text), *_key_blocks(text)):
-            if finding.sha256 not in allowed:
-                yield _leak(effect.path, printable(effect.path), finding)
+        for data in (content, content.replace(b"\0", b"")):  # UTF-16 has a NUL in each character
+            text = data.decode("latin-1")
+            for finding in (*_tokens(text), *_key_blocks(text)):
+                if finding.sha256 not in allowed:
+                    yield _leak(effect.path, printable(effect.path), finding)
 
 
 def _leak(path: str, place: str, finding: Finding) -> Reason:
@@ -145,18 +164,22 @@ def _key_blocks(text: str) -> Iterator[Finding]:
 
 def _tokens(text: str) -> Iterator[Finding]:
     for kind in TOKEN_KINDS:
-        if kind.hint in text:
-            for found in kind.pattern.finditer(text):
-                if kind.certain or _looks_random(found[0]):
-                    yield _finding(kind.name, found.start(), found[0])
+        for at, token in kind.found_in(text):
+            if not _is_filled_up(token) and (kind.certain or _looks_like_a_password(token)):
+                yield _finding(kind.name, at, token)
 
 
 def _in_context(text: str) -> Iterator[Finding]:
     for name, hint, pattern in _IN_CONTEXT:
         if hint in text:
             for found in pattern.finditer(text):
-                if _looks_random(found[1], RANDOM_HEX if len(found[1]) < 16 else RANDOM):
+                if _looks_like_a_password(found[1]):
                     yield _finding(name, found.start(1), found[1])
+    for found in _UNQUOTED.finditer(text):
+        value = found["value"]
+        mixed = _kinds_of_characters(value) >= 3 and not _ADDRESS.fullmatch(value)
+        if mixed and _looks_like_a_password(value):
+            yield _finding(f"value of a {found['name'].lower()}", found.start("value"), value)
 
 
 def _assigned(text: str) -> Iterator[Finding]:
@@ -186,6 +209,18 @@ def _looks_random(value: str, bits: float = RANDOM) -> bool:
     if _HEX.fullmatch(value):
         return entropy(value) >= RANDOM_HEX
     return entropy(value) >= bits and any(character.isdigit() for character in value)
+
+
+def _looks_like_a_password(value: str) -> bool:
+    """Whether a value looks random for its length; for where a secret is to be expected."""
+    if len(value) >= 16:
+        return _looks_random(value)
+    return _looks_random(value, min(RANDOM_HEX, 0.88 * math.log2(len(value))))
+
+
+def _is_filled_up(token: str) -> bool:
+    """Whether a good part of a token is always the same character."""
+    return any(4 * len(found[0]) >= len(token) for found in _REPEATED.finditer(token))
 
 
 def _is_a_sequence(value: str) -> bool:

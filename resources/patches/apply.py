@@ -15,6 +15,7 @@ from resources.patch_policy import Reason
 from resources.patch_policy.disguises import stands_for
 from resources.patch_policy.names import name_problems
 from resources.patch_policy.reasons import about, overrun
+from resources.patches.confined import confined
 from resources.patches.text import PatchText
 
 _APPLY = ("apply", "--cached", "--whitespace=nowarn", "-p1", "-")
@@ -58,8 +59,9 @@ def apply_text(
         base: a commit or tree id.
         data: the patch.
         text: what it says, from `read_patch_text`.
-        index: a file that is not there yet; it becomes the private index.
-        keep: whether the new objects must outlive a power cut.
+        index: a private index of the base; it becomes that of the result.
+        keep: whether the new objects must outlive a power cut. Otherwise nothing of the
+            repository is touched, not even the date of an object that the patch makes again.
 
     Raises:
         GitError: git or the machine failed, for another cause than the patch.
@@ -67,9 +69,10 @@ def apply_text(
     if (inflated := _inflated(repository, base, text)) > MAX_INFLATED_BYTES:
         sentence = f"{inflated} bytes of files would be written, allowed are {MAX_INFLATED_BYTES}"
         return (Reason("oversize", sentence),)
-    repository.on_objects("read-tree", base, index=index)
     durable = _DURABLE if keep else ("-c", "core.fsync=none")
     try:
+        if not keep:
+            repository = confined(repository, base, text, index.with_name("copies"))
         repository.on_objects(*durable, *_APPLY, index=index, stdin=data, bounds=UNTRUSTED)
     except GitOverrunError as error:
         return (overrun(error),)
@@ -79,7 +82,8 @@ def apply_text(
         if _UNFIT.search(error.stderr) or error.exit_code not in (1, 128):
             raise
         return (Reason("malformed", f"git cannot read the patch: {_words(error)}"),)
-    written = repository.on_objects(*durable, "write-tree", index=index).stdout
+    write = ("write-tree",) if keep else ("write-tree", "--missing-ok")  # what is out of reach
+    written = repository.on_objects(*durable, *write, index=index).stdout
     return written.decode().strip()
 
 

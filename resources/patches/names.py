@@ -9,6 +9,10 @@ from collections.abc import Iterator
 
 from resources.effects import printable, spelled
 
+WITHOUT_PREFIX = (
+    "has no `a/` or `b/` in front; "
+    "make the patch again with git -c diff.noprefix=false diff --binary"
+)
 _ESCAPES = dict(zip(b'abtnvfr"\\', b'\a\b\t\n\v\f\r"\\', strict=True))
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\[abtnvfr"\\]|\\[0-3][0-7]{2})*)"')
 _LONGEST_HEADER, _MOST_BLANKS = 34_000, 1000
@@ -76,7 +80,7 @@ def stripped(name: bytes) -> str:
     if first == b".." or b"\\" in first:
         raise BadName("path_escape", name, "leads out of the repository")
     if not slash or not rest:
-        raise BadName("malformed", name, "has no `a/` or `b/` in front, as git diff writes it")
+        raise BadName("malformed", name, WITHOUT_PREFIX)
     return _text(rest)
 
 

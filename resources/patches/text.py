@@ -15,7 +15,15 @@ from resources.effects import EXECUTABLE, REGULAR, SUBMODULE, SYMLINK, printable
 from resources.patch_policy import Reason
 from resources.patch_policy.names import name_problems
 from resources.patches.hunks import HUNK, NO_DATA, Body, Lines, Refused, plain_begins, read_body
-from resources.patches.names import BadName, header_name, header_says, plain, side_name, stripped
+from resources.patches.names import (
+    WITHOUT_PREFIX,
+    BadName,
+    header_name,
+    header_says,
+    plain,
+    side_name,
+    stripped,
+)
 
 FILE_MODES = frozenset({REGULAR, EXECUTABLE, SYMLINK, SUBMODULE})
 GIT_HEADER = b"diff --git "
@@ -29,6 +37,12 @@ _KEYS = (
     *("similarity index ", "dissimilarity index ", "index ", "--- ", "+++ "),
 )
 """How the lines between `diff --git` and the first hunk begin."""
+_CONVERTED = (
+    "the lines of the patch end with CR LF: it was converted on its way; "
+    "let git write the file itself: git diff --binary --output=FILE"
+)
+_MOVES = ("rename", "copy")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,9 @@ def read_patch_text(data: bytes) -> PatchText | Reason:
     """
     if not data.strip():
         return Reason("empty", "the patch is empty")
+    if data.startswith(_UTF16):
+        how = "let git write the file itself: git diff --binary --output=FILE"
+        return Reason("malformed", f"the text is UTF-16, as some shells write it; {how}")
     lines, files = Lines(data), list[Declared]()
     try:
         while (line := lines.peek()) is not None:
@@ -113,9 +130,11 @@ def _refuse_stray(line: bytes, lines: Lines) -> None:
 
 def _git_file(lines: Lines) -> Declared:
     header = lines.take()[len(GIT_HEADER) :]
-    if header.endswith(b"\r"):
-        raise lines.malformed("the lines of the patch end with CR LF: it was converted on its way")
     said = _head(lines)
+    if any(line.endswith(b"\r") for line in (header, *said.values())):
+        raise lines.malformed(_CONVERTED)
+    if _is_without_prefix(header, said):
+        raise lines.malformed(f"the name {WITHOUT_PREFIX}")
     old, new, change = _names(header, said, lines)
     old_mode, new_mode = _modes(said, lines)
     for mode in (old_mode, new_mode):
@@ -127,6 +146,13 @@ def _git_file(lines: Lines) -> Declared:
     if change == "modified" and not body.hunks and old_mode == new_mode:
         raise lines.malformed("a file is named, and the text does not say how it changes")
     return Declared(old, new, change, old_mode, new_mode, body)
+
+
+def _is_without_prefix(header: bytes, said: dict[str, bytes]) -> bool:
+    """Whether a header names two files as they are, or the same one twice."""
+    half = len(header) // 2
+    moved = (said.get(f"{v} from ", b"") + b" " + said.get(f"{v} to ", b"") for v in _MOVES)
+    return header[:half] + b" " + header[:half] == header or header in moved
 
 
 def _head(lines: Lines) -> dict[str, bytes]:
@@ -182,7 +208,7 @@ def _kind(said: dict[str, bytes], lines: Lines) -> str:
         "copied": "copy from " in said or "copy to " in said,
     }
     found = [kind for kind, so in kinds.items() if so]
-    halves = any((f"{v} from " in said) != (f"{v} to " in said) for v in ("rename", "copy"))
+    halves = any((f"{v} from " in said) != (f"{v} to " in said) for v in _MOVES)
     if len(found) > 1 or halves:
         raise lines.malformed("the head of a file contradicts itself")
     return found[0] if found else "modified"
@@ -228,10 +254,14 @@ def _contradiction(path: str) -> Refused:
 
 def _plain_file(lines: Lines) -> Declared:
     before, after = lines.take()[4:], lines.take()[4:]
+    if before.endswith(b"\r") or after.endswith(b"\r"):
+        raise lines.malformed(_CONVERTED)
     old, new = _side(before), _side(after)
     path = new or old
     if path is None:
         raise lines.malformed("/dev/null on both sides")
+    if side_name(before) == side_name(after):
+        raise lines.malformed(f"the name {WITHOUT_PREFIX}")
     if old and new and old != new:
         raise _contradiction(path)
     change = "added" if old is None else "deleted" if new is None else "modified"

@@ -44,9 +44,8 @@ class Scenery:
 def snapshot(folder: Path) -> Snapshot:
     """Every file and folder below one with its kind, size and time of change, to the nanosecond.
 
-    Reading leaves it alone; a write changes `ctime`, whoever sets the other times back. Refs are
-    files too. Of git's objects the times do not count: git renews the date of one that it would
-    have written, so that no gc takes it meanwhile.
+    Reading leaves it alone; a write changes `ctime`, whoever sets the other times back. Refs and
+    git's objects are files too.
     """
     found: Snapshot = {}
     waiting = [str(folder)]
@@ -54,9 +53,7 @@ def snapshot(folder: Path) -> Snapshot:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 info = entry.stat(follow_symlinks=False)
-                kept = entry.is_file(follow_symlinks=False) and "/.git/objects/" in entry.path
-                changed = 0 if kept else info.st_ctime_ns
-                found[entry.path] = (info.st_mode, info.st_size, info.st_ino, changed)
+                found[entry.path] = (info.st_mode, info.st_size, info.st_ino, info.st_ctime_ns)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
     return found

@@ -213,6 +213,9 @@ def test_every_reason_is_given_at_once_and_once() -> None:
         (["readme.md"], "README.md", True),
         (["caf\u00e9"], "cafe\u0301", True),
         (["stra\u00dfe"], "STRASSE", True),
+        (["\u0645\u06cc\u062e"], "\u0645\u06cc\u200c\u062e", True),
+        (["\u2764\ufe0f.md"], "\u2764.md", True),
+        (["\u0645\u06cc\u062e"], "\u0645\u06cc\u200c\u062f", False),
         (["src/a.py"], "Src/b.py", True),
         (["src/a.py"], "SRC", True),
         (["Src"], "src/a.py", True),
@@ -303,6 +306,24 @@ def test_a_link_leaves_through_other_links() -> None:
     assert linked("link", "a/../../x", a="src/deep/er") == []
     assert linked("src/deep/link", "../../up/../x", up="src") == []
     assert linked("src/deep/link", "../../top/../x", top=".") == [("symlink", "src/deep/link")]
+
+
+@pytest.mark.parametrize("count", [45, 2000])
+def test_a_long_chain_of_links_is_refused_wherever_it_may_end(count: int) -> None:
+    chain = {f"l{n}": f"l{n + 1}" for n in range(count)}
+    for end in ("../outside", "src"):
+        assert linked("link", "l0", **chain, **{f"l{count}": end}) == [("symlink", "link")]
+    assert linked("link", "l9", **{f"l{n}": chain[f"l{n}"] for n in range(30)}) == []
+
+
+def test_links_that_multiply_are_soon_done_with() -> None:
+    doubling = {f"l{n}": f"l{n + 1}/l{n + 1}" for n in range(200)}
+    assert linked("link", "l0", **doubling) == [("symlink", "link")]
+
+
+@pytest.mark.parametrize("target", ["link", "a", "a/../b", "src/../link/x"])
+def test_links_in_a_circle_lead_nowhere(target: str) -> None:
+    assert linked("link", target, a="b", b="src/../a") == []
 
 
 def test_a_link_that_was_there_is_led_astray_by_another() -> None:

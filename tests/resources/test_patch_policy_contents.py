@@ -1,5 +1,7 @@
 """The judge on what real git says: binaries, line ends, attributes, emptied tests."""
 
+import time
+
 import pytest
 
 from resources.effects import MAX_INFLATED_BYTES, SUBMODULE, SYMLINK, Change
@@ -142,6 +144,36 @@ def test_line_ends_stay_as_they_are(bench: Bench, before: str, after: str, refus
     assert found == ([("eol", "a.txt")] if refused else [])
 
 
+EDITED = "".join(f"statement {n};\n" for n in range(25))
+HIDING = EDITED + "".join(f"left alone {n};\n" for n in range(24)) + "}\n" * 3
+
+
+@pytest.mark.parametrize(
+    ("turn", "to", "refused"),
+    [
+        ("left alone 7;\n", "left alone 7;\r\n", True),
+        ("left alone 7;\n", "    left alone 7; \r\n", True),
+        ("left alone 7;\n", "left alone 7;\r", True),
+        (HIDING[len(EDITED) :], HIDING[len(EDITED) :].replace("\n", "\r\n"), True),
+        ("}\n", "}\r\n", False),
+        ("left alone 7;\n", "another line;\r\n", False),
+        ("left alone 7;\n", "    left alone 7;\n", False),
+    ],
+)
+def test_edits_hide_no_turned_line(bench: Bench, turn: str, to: str, refused: bool) -> None:
+    after = HIDING.replace("statement", "expression").replace(turn, to, 1)
+    found = verdict(bench.change({"a.txt": HIDING}, {"a.txt": after}))
+    assert found == ([("eol", "a.txt")] if refused else [])
+
+
+def test_a_file_of_both_kinds_is_made_uniform_in_its_usual_kind_only(bench: Bench) -> None:
+    mixed = HIDING.replace("\n", "\r\n", 10)
+    edited = mixed.replace("left", "right")
+    for end, refused in (("\n", False), ("\r", True)):
+        change = bench.change({"a.txt": mixed}, {"a.txt": edited.replace("\r\n", end)})
+        assert verdict(change) == ([("eol", "a.txt")] if refused else [])
+
+
 def test_a_file_that_moves_keeps_its_line_ends_too(bench: Bench) -> None:
     lines = "".join(f"line {n} of a longer text\n" for n in range(20))
     turned = lines.replace("\n", "\r\n", 8).replace("line 19", "Line 19")
@@ -172,6 +204,7 @@ def test_a_file_too_large_to_judge_is_refused(bench: Bench) -> None:
         (".GitAttributes", None, "* merge=ours\n", True),
         (".gitattributes", None, '"a b" working-tree-encoding=UTF-16\n', True),
         (".gitattributes", None, "\ufeff  *.c text ident\n", True),
+        (".gitattributes", None, "*.txt working-tree-encoding\n", True),
         (".gitattributes", "*.png filter=lfs\n", "*.png filter=lfs\n*.jpg filter=lfs\n", True),
         (".gitattributes", None, "[attr]evil filter=x\n", True),
         (".gitattributes", "[attr]m merge=x\n", "[attr]m merge=x\n*.c m\n", True),
@@ -217,6 +250,12 @@ TEST = "import a\n\n\ndef test_one():\n    assert a.one\n\n\ndef test_two():\n  
         ("src/a.test.js", "it('works', () => {\n  go()\n})\n", "const x = 1\n", True),
         ("src/ATest.java", "class X {\n  @Test\n  void a() {}\n}\n", "// nothing\n", True),
         ("tests/test_a.py", TEST, TEST.replace("def test_", "def check_"), True),
+        ("tests/test_a.py", TEST, f'"""\n{TEST}"""\n', True),
+        ("tests/test_a.py", TEST, f"OLD = r'''\n{TEST}'''\n", True),
+        ("src/a.test.js", "it('works', () => {\n})\n", "/*\nit('works', () => {\n})\n*/\n", True),
+        ("src/a.test.js", "it('works', () => {\n})\n", "/* x */\nit('works', () => {\n})\n", False),
+        ("tests/test_a.py", TEST, f'"""Words\nof it."""\n{TEST}', False),
+        ("tests/test_a.py", TEST, f'{TEST}\nTEXT = """\ndef test_x():\n"""\n', False),
         ("a_test.go", "func TestA(t *testing.T) {\n}\n", "func helper() {\n}\n", True),
         ("spec/a_spec.rb", "describe Foo do\n  it 'a' do\n", "x = 1\n", True),
         ("tests/a.rs", "#[test]\nfn a() {}\n", "fn a() {}\n", True),
@@ -236,3 +275,54 @@ def test_tests_are_not_emptied(
     change = bench.change({path: before}, {path: after})
     assert verdict(change) == ([("deletion", path)] if refused else [])
     assert verdict(change, allow_test_removal=True) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "refused"),
+    [
+        ("tests/__init__.py", "", False),
+        ("tests/__init__.py", '"""Tests."""\nimport pytest\n', False),
+        ("tests/helper.py", "from tests import x\n\n\ndef help():\n    return x\n", False),
+        ("tests/test_later.py", "\n", False),
+        ("tests/data/.gitkeep", "", False),
+        ("tests/__init__.py", "def test_one():\n    pass\n", True),
+        ("tests/base.py", "class BaseTest:\n    def check(self): pass\n", True),
+        ("tests/machine.py", "TestMachine = Machine.TestCase\n", True),
+        ("tests/machine.py", "test_it = make(1)\n", True),
+        ("tests/examples.py", 'def f():\n    """\n    >>> f()\n    """\n', True),
+        ("tests/test_a.py", "import a\n", True),
+        ("tests/case.json", "{}\n", True),
+        ("tests/run.sh", "exit 0\n", True),
+        ("tests/a.bats", '@test "x" {\n}\n', True),
+    ],
+)
+def test_only_a_file_that_holds_tests_is_missed(
+    bench: Bench, path: str, content: str, refused: bool
+) -> None:
+    before: Files = {path: content, "src/x": "x\n"}
+    for after in ({}, {"src/moved.py": content}, {path: (SYMLINK, "src/x")}):
+        if after and not content.strip():
+            continue  # git finds no rename of a file without lines
+        change = bench.change(before, {"src/x": "x\n", **after})
+        found = verdict(change, allow_symlinks=True)
+        assert found == ([("deletion", path)] if refused else [])
+    if content.strip():
+        emptied = verdict(bench.change(before, {path: "", "src/x": "x\n"}))
+        assert emptied == ([("deletion", path)] if refused else [])
+
+
+def test_files_that_are_only_blank_afterwards_are_gone_too(bench: Bench) -> None:
+    before = {f"src/{n}.txt": f"{n}\n" for n in range(30)}
+    blank = bench.change(before, dict.fromkeys(before, " \n\n"))
+    assert verdict(blank) == [("deletion", "")]
+    edited = bench.change(before, {path: f"new {text}" for path, text in before.items()})
+    assert verdict(edited) == []
+
+
+@pytest.mark.parametrize("unit", ["/*\n", '"""\n', "*/ /*\n/*\n", "\t" * 9, "x = r"])
+def test_hostile_blocks_do_not_make_the_search_for_tests_slow(bench: Bench, unit: str) -> None:
+    text = unit * (900_000 // len(unit)) + "\n"
+    change = bench.change({"tests/test_a.py": TEST}, {"tests/test_a.py": text + TEST})
+    began = time.thread_time()
+    verdict(change)
+    assert time.thread_time() - began < 5.0

@@ -43,6 +43,17 @@ def codes(path: str, created: bool = True) -> set[str]:
             "[id].tsx",
             "a@2x.png",
         ),
+        *(
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.md",
+            "\u0647\u200d.\u0634.txt",
+        ),  # Persian
+        *("\u0915\u094d\u200d\u0937.txt", "\u09b0\u200d\u09cd\u09af.txt"),  # Hindi, Bengali
+        *(
+            "\u0d05\u0d35\u0d28\u0d4d\u200d.txt",
+            "\u0dc1\u0dca\u200d\u0dbb\u0dd3.py",
+        ),  # Malayalam, Sinhala
+        *("\U0001f469\u200d\U0001f4bb.md", "\u2764\ufe0f.md", "1\ufe0f\u20e3.txt"),
+        *("\u2764\ufe0f\u200d\U0001f525.md", "\U0001f937\U0001f3fd\u200d\u2640\ufe0f.md"),
     ],
 )
 def test_ordinary_names_are_fine(path: str) -> None:
@@ -106,6 +117,18 @@ def test_other_special_files_are_seen_in_disguise_too(name: str, special: str | 
         *(
             (path, "path_characters")
             for path in ("a\u2028b", "a\ufe0fb", "a\u3164b", "a\U000e0041b")
+        ),
+        *(
+            (path, "path_characters")
+            for path in ("a\u200db", "\u200c\u062e", "\u062e\u200c", "\u062e\u200c\u200c\u062e")
+        ),
+        *(
+            (path, "path_characters")
+            for path in ("\u0661\u200c\u0662", "\u0915\u200c", "\u2764\u200d", "\u2764\ufe0f\ufe0f")
+        ),
+        *(
+            (path, "path_characters")
+            for path in ("conftest\u200d.py", "\u062e\u200b\u062e", "\u062e\u200e\u062e", "1\ufe0f")
         ),
         *((path, "path_characters") for path in ("-rf", "src/-x", " a", "a ", "a /b", "\u00a0a")),
         *((path, "path_characters") for path in ("x" * 256, "\u65e5" * 86, "abc/" * 1100 + "x")),

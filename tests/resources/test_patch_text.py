@@ -106,6 +106,21 @@ def test_names_that_no_file_may_have_are_refused(name: str, code: str) -> None:
     assert refusal(new_file(name)).code == code
 
 
+PLAIN = EDIT[EDIT.index(b"--- ") :]
+
+
+@pytest.mark.parametrize("path", ["a.txt", "src/a.txt", "with space/a.txt", "a/b/c"])
+def test_a_diff_without_prefixes_is_told_how_to_make_a_good_one(path: str) -> None:
+    name = path.encode()
+    bare = EDIT.replace(b"a/a.txt", name).replace(b"b/a.txt", name)
+    moved = b"diff --git " + name + b" " + name + b".new\nsimilarity index 100%\n"
+    moved += b"rename from " + name + b"\nrename to " + name + b".new\n"
+    for text in (bare, bare[bare.index(b"--- ") :], moved, moved.replace(b"rename", b"copy")):
+        reason = refusal(text)
+        assert reason.code == "malformed"
+        assert "git -c diff.noprefix=false diff --binary" in reason.message
+
+
 @pytest.mark.parametrize(
     ("data", "code", "part"),
     [
@@ -130,6 +145,10 @@ def test_names_that_no_file_may_have_are_refused(name: str, code: str) -> None:
         (EDIT.replace(b"index 7898192", b"index zzz"), "malformed", "`index`"),
         (EDIT.replace(b"\nindex", b"\nindex 1234567..7654321\nindex"), "malformed", "twice"),
         (EDIT.replace(b"\n", b"\r\n"), "malformed", "CR LF"),
+        (PLAIN.replace(b"\n", b"\r\n"), "malformed", "git diff --binary --output=FILE"),
+        (PLAIN.replace(b"a.txt\n", b"a.txt\t2025-01-01\r\n"), "malformed", "CR LF"),
+        (EDIT.replace(b"+++ b/a.txt", b"+++ b/a.txt\r"), "malformed", "CR LF"),
+        (EDIT.decode().encode("utf-16"), "malformed", "UTF-16"),
         (EDIT.replace(b"diff --git a/a.txt", b"diff --git a/x"), "declared_mismatch", "two ways"),
         (EDIT.replace(b"+++ b/a.txt", b"+++ b/c.txt"), "declared_mismatch", "two ways"),
         (EDIT.replace(b"+++ b/a.txt", b"+++ b/../c"), "path_escape", "leads out"),

@@ -36,6 +36,7 @@ def cases() -> Iterator[Case]:
     yield from spelled_otherwise()
     yield from files()
     yield from unusual_names()
+    yield from gone_without_loss()
     yield from allowed()
     yield from looks_bad()
     yield from at_the_limit()
@@ -168,10 +169,26 @@ def unusual_names() -> Iterator[Case]:
         *("a;touch pwned", "a && b.txt", "$HOME.txt", "it's.txt", "100%.txt", "a#b.txt", "~a.txt"),
         *("[brackets].txt", "{braces},x.txt", "a=b.txt", "@file", "!bang", "+plus", "a--b.txt"),
         *(".hidden", ".github-notes.txt", ".gitignore", "git", "x.git/file", "src/.gitkeep"),
+        *("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.md", "\u0915\u094d\u200d\u0937.txt"),
+        *("\U0001f469\u200d\U0001f4bb.md", "\u2764\ufe0f\u200d\U0001f525.md"),
         *("console.txt", "communication.py", "nulls.py", "com10.txt", "auxiliary/x.py"),
     )  # fmt: skip
     for path in names:
         yield good(f"name-{path}", create(path), {path: "added"})
+
+
+def gone_without_loss() -> Iterator[Case]:
+    """Files among the tests that hold none."""
+    yield good("tests-package-file", delete(PACKAGE), {PACKAGE: "deleted"})
+    helper = "tests/helpers.py"
+    yield good("tests-helper", delete(helper), {helper: "deleted"})
+    yield good("tests-empty", delete("tests/test_later.py"), {"tests/test_later.py": "deleted"})
+    moved = rename(helper, "src/helpers.py")
+    yield good("tests-helper-moved", moved, {"src/helpers.py": "renamed"})
+    yield good("tests-package-emptied", rewrite(PACKAGE, b""), {PACKAGE: "modified"})
+
+
+PACKAGE = "tests/unit/__init__.py"
 
 
 def allowed() -> Iterator[Case]:
@@ -231,6 +248,13 @@ def looks_bad() -> Iterator[Case]:
         "secret = get_secret('name')\n# a token such as AKIA... goes here\n"
     )
     yield good("looks-placeholders", create("src/conf.py", words), {"src/conf.py": "added"})
+    examples = (
+        "curl -u user:password https://example.org\ncurl -u $USER:$PASS_1 https://example.org\n"
+        "machine example.org login ann password changeme\n<password>${db.password1}</password>\n"
+        "<password>{COQLCE6DU6GtcS5P=}</password>\ntool --password <your-password-1>\n"
+        "KEY=gh" + "p_" + "x" * 36 + "\nid = 'AKI" + "AIOSFODNN7EXAMPLE'\n"
+    )
+    yield good("looks-logins", create("docs/logins.md", examples), {"docs/logins.md": "added"})
     removed = edit("settings.py", "NAME", "OTHER")
     yield good("looks-settings", removed, {"settings.py": "modified"})
     # A removed line `-- a/b.txt` and an added one `++ b/b.txt` are no header of another file.
@@ -244,6 +268,8 @@ def looks_bad() -> Iterator[Case]:
         "crlf.txt", BASE["crlf.txt"].data.replace(b"two", b"2").replace(b"four", b"4")
     )
     yield good("looks-crlf-edit", returned, {"crlf.txt": "modified"})
+    pasted = BASE["long.txt"].data.replace(b"line 7\n", b"another 7\r\n")
+    yield good("looks-crlf-pasted", rewrite("long.txt", pasted), {"long.txt": "modified"})
     trailing = edit("a.txt", "beta\n", "beta  \n\t\n")
     yield good("looks-trailing-blanks", trailing, A)
     escapes = create("docs/ansi.txt", "\x1b[31mred\x1b[0m\x07\n")

@@ -32,6 +32,12 @@ def line_ends() -> Iterator[Case]:
     yield bad("eol-hides-an-edit", rewrite("settings.py", hidden), "eol", "settings.py")
     mostly = flipped("long.txt").replace(b"\r\n", b"\n", 30)
     yield bad("eol-mostly", rewrite("long.txt", mostly), "eol", "long.txt")
+    among = edited = BASE["long.txt"].data.replace(b"line 1", b"row 1", 25)
+    for number in range(201, 225):
+        among = among.replace(b"line %d\n" % number, b"line %d\r\n" % number)
+    yield bad("eol-among-edits", rewrite("long.txt", among), "eol", "long.txt")
+    one = edited.replace(b"line 250\n", b"line 250\r\n")
+    yield bad("eol-one-among-edits", rewrite("long.txt", one), "eol", "long.txt")
     # Git compares lines without their carriage returns, and so finds the rename.
     moved = rename("docs/guide.md", "docs/g.md", flipped("docs/guide.md"))
     yield bad("eol-renamed", moved, "eol", "docs/g.md")
@@ -55,6 +61,10 @@ def removed_tests() -> Iterator[Case]:
     yield bad("tests-gutted", rewrite(test, only_import), found, test)
     helpers = TEST.replace(b"def test_", b"def check_")
     yield bad("tests-functions-renamed", rewrite(test, helpers), found, test)
+    yield bad("tests-made-a-text", rewrite(test, b'"""\n' + TEST + b'"""\n'), found, test)
+    js = "web/app.test.js"
+    commented = b"/*\n" + BASE[js].data + b"*/\n"
+    yield bad("tests-commented-out", rewrite(js, commented), found, js)
     with_new = delete(test) + create("tests/test_new.py", "def test_one():\n    pass\n")
     yield bad("tests-replaced-by-another", with_new, found, test)
 
@@ -69,6 +79,8 @@ def deletions() -> Iterator[Case]:
     more_than_half = joined([delete(path) for path in enough])
     also = "deletion"
     yield bad("deletion-most", more_than_half, "deletion", policy=EVERYTHING, also=also)
+    blank = joined([rewrite(path, b"\n") for path in enough])
+    yield bad("deletion-blanked", blank, "deletion", policy=EVERYTHING)
     with_edit = edit("query.sql", "select 1", "select 9") + more_than_half
     yield bad("deletion-most-and-edit", with_edit, "deletion", policy=EVERYTHING)
     with_new = more_than_half + joined([create(f"new/{n}.txt", f"{n}\n") for n in range(30)])
@@ -136,14 +148,31 @@ def token(part: str) -> str:
         "npm": "np" + "m_" + letters(36, "npm"),
         "pypi": "py" + "pi-AgEIcHlwaS5vcmc" + letters(150, "pypi"),
         "jwt": f"{head}.{body}.{letters(43, 'jwt')}",
+        "discord": base64.b64encode(b"123456789012345678").decode() + ".Gx4-aB." + letters(38, "d"),
+        "telegram": "123456789:A" + "A" + letters(33, "telegram"),
+        "twilio": "S" + "K" + hashlib.md5(b"twilio").hexdigest(),
+        "sendgrid": "SG" + f".{letters(22, 'send')}.{letters(43, 'grid')}",
+        "slack-hook": "https://hooks.slack" + ".com/services/T01/B02/" + letters(24, "hook"),
+        "age": "AGE-SECRET" + "-KEY-1" + upper(58, "age"),
+        "azure": "Account" + f"Key={letters(86, 'azure')}==",
     }
     return made[part]
 
 
 KINDS = (
     *("aws", "github", "github-fine", "gitlab", "slack", "google", "stripe", "openai"),
-    *("anthropic", "npm", "pypi", "jwt"),
+    *("anthropic", "npm", "pypi", "jwt", "discord", "telegram", "twilio", "sendgrid"),
+    *("slack-hook", "age", "azure"),
 )
+PASSWORD = "q7" + letters(14, "password") + "4x"
+LOGINS = {
+    "curl": f"curl -u ann:{PASSWORD} https://example.org\n",
+    "netrc": f"machine example.org\n  login ann\n  password {PASSWORD}\n",
+    "xml": f"<server>\n  <password>{PASSWORD}</password>\n</server>\n",
+    "command": f"mysqldump --password={PASSWORD} shop\n",
+    "settings": f"smtp.pass{'word'}=!{PASSWORD}%\n",
+    "putty": "Private" + "-Lines: 2\n" + f"{letters(64, 'one')}\n{letters(64, 'two')}\n",
+}
 
 
 def pem(kind: str = "RSA ") -> str:
@@ -162,6 +191,9 @@ def secrets() -> Iterator[Case]:
     for kind in ("RSA ", "OPENSSH ", "EC ", ""):
         patch = create("docs/key.txt", pem(kind))
         yield bad(f"secret-pem-{kind.strip()}", patch, "secret", "docs/key.txt")
+    for kind, text in LOGINS.items():
+        patch = create("docs/login.txt", text)
+        yield bad(f"secret-{kind}", patch, "secret", "docs/login.txt", policy=EVERYTHING)
     generic = "pass" + f"word = '{letters(32, 'generic')}'\n"
     yield bad("secret-generic", create("src/conf.py", generic), "secret", "src/conf.py")
     named = f'  "api_{"k"}ey": "{letters(40, "json")}",\n'

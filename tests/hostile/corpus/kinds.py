@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tests.hostile.base import BASE, FILE, LINK, PROGRAM, SUBMODULE, SUBPROJECT, File, pseudo_random
 from tests.hostile.cases import EVERYTHING, Case, bad
+from tests.hostile.corpus.contents import token
 from tests.hostile.writing import (
     binary,
     binary_delta,
@@ -77,6 +78,11 @@ def links() -> Iterator[Case]:
     yield bad("link-out-moved", moved, "symlink", "to-a", policy=EVERYTHING)
     chain = link("x1", "docs/up") + link("x2", "x1/..")
     yield bad("link-out-chain", chain, "symlink", "x2", policy=EVERYTHING)
+    hops = [link(f"hop{n}", f"hop{n + 1}") for n in range(45)]
+    far = b"".join([*hops, link("hop45", "a.txt")])
+    yield bad("link-out-too-far", far, "symlink", "hop0", policy=EVERYTHING)
+    twice = b"".join(link(f"hop{n}", f"hop{n + 1}/../hop{n + 1}") for n in range(60))
+    yield bad("link-out-doubling", twice, "symlink", "hop0", policy=EVERYTHING)
     # `via` leads through `folder`, and out of the repository once that is the top.
     under = rewrite("folder", b".")
     yield bad("link-out-under-another", under, "symlink", policy=EVERYTHING)
@@ -214,6 +220,8 @@ def binaries() -> Iterator[Case]:
     yield bad("binary-utf16", create("n.txt", "words\n".encode("utf-16")), "binary", "n.txt")
     marked = edit("data.blob", b"text for now", b"now\0binary")
     yield bad("binary-marked-as-text", marked, "binary", "data.blob")
+    wide = f"key = {token('github')}\n".encode("utf-16")
+    yield bad("binary-secret-in-utf16", binary("n.txt", wide), "secret", "n.txt", policy=EVERYTHING)
     nothing = header("assets/logo.png", "assets/logo.png")
     nothing += b"Binary files a/assets/logo.png and b/assets/logo.png differ\n"
     yield bad("binary-without-data", nothing, "malformed|binary|conflict")

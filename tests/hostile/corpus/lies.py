@@ -41,6 +41,12 @@ def headers() -> Iterator[Case]:
     new = new.replace(b"b/src/new.py", b"src/new.py")
     # Git takes the first folder for a prefix and would make `new.py` at the top.
     yield bad("lie-without-prefix", new, LIE)
+    both = APP.replace(b"a/src", b"src").replace(b"b/src", b"src")
+    yield bad("bare-edit", both, "malformed")
+    yield bad("bare-plain", both[both.index(b"--- ") :], "malformed")
+    moved = rename("src/util.py", "src/tools.py")
+    bare = moved.replace(b"a/src", b"src").replace(b"b/src", b"src")
+    yield bad("bare-rename", bare, "malformed")
     missing = OTHER.replace(b"index ", b"new file mode 100644\nindex ", 1)
     yield bad("lie-new-file-exists", missing, LIE + "|conflict", also="mode")
     gone = OTHER.replace(b"index ", b"deleted file mode 100644\nindex ", 1)
@@ -122,6 +128,10 @@ def line_ends() -> Iterator[Case]:
         yield bad(f"return-in-header-{number}", patch, any_of)
     whole = OTHER.replace(b"\n", b"\r\n")
     yield bad("return-everywhere", whole, any_of, also="mode")
+    unheaded = OTHER[OTHER.index(b"--- ") :]
+    yield bad("return-plain-everywhere", unheaded.replace(b"\n", b"\r\n"), "malformed")
+    stamped = unheaded.replace(b"b.txt\n", b"b.txt\t2025-11-01 10:00:00\r\n")
+    yield bad("return-plain-behind-a-time", stamped, "malformed")
     new = create("new.txt").replace(b"b/new.txt\n", b"b/new.txt\r\n")
     yield bad("return-in-a-new-name", new, any_of)
     moved = rename("a.txt", "z.txt").replace(b"\n", b"\r\n")

@@ -25,6 +25,7 @@ PROTECTED_EXAMPLES = (
     *("sub/Makefile", "build/rules.mk", "web/package.json", ".npmrc", "src/sitecustomize.py"),
     *("src/hook.pth", ".env", "src/.env.production", ".claude/settings.json"),
     *("sub/.codex/config.toml", ".cursor/rules", ".aider.conf.yml", ".mcp.json", "AGENTS.md"),
+    *(".gitea/workflows/ci.yml", ".travis.yml", "src/.cursorrules", "GEMINI.md", "lefthook.yml"),
     *("src/CLAUDE.md", ".github/CODEOWNERS", "docs/CODEOWNERS", "src/.gitattributes"),
 )
 

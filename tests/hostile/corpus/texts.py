@@ -64,6 +64,9 @@ def malformed() -> Iterator[Case]:
     yield bad("malformed-json", b'{"diff": "a.txt"}\n', "malformed|empty")
     yield bad("malformed-gzip", gzip.compress(EDIT, mtime=0), "malformed|empty")
     yield bad("malformed-utf16", EDIT.decode().encode("utf-16"), "malformed|empty")
+    for order in ("utf-16-le", "utf-16-be"):
+        marked = ("\ufeff" + EDIT.decode()).encode(order)
+        yield bad(f"malformed-{order}", marked, "malformed")
     yield bad("malformed-zeros", bytes(1000), "malformed|empty")
     yield bad("malformed-cut-in-hunk", EDIT[: EDIT.index(b"+BETA")], found)
     yield bad("malformed-cut-in-line", EDIT[: EDIT.index(b"TA\n")], found)
