@@ -51,6 +51,8 @@ class RollbackFailed(CompensationFailedError):
         report: how everything stands.
     """
 
+    code = "rollback_failed"
+
     def __init__(self, report: RollbackReport) -> None:
         self.report = report
         failed = [one for one in report.actions if one["status"] == "failed"]
