@@ -110,7 +110,7 @@ TOKEN_KINDS: tuple[TokenKind, ...] = (
     _kind("Discord webhook", "/webhooks/", _DISCORD_HOOK),
     _kind("Teams webhook", "/webhookb2/", _TEAMS_HOOK),
     _kind("Twilio key", "SK", _WORD + r"SK[0-9a-f]{32}" + _END),
-    _kind("Mailgun key", "key-", _NAME + r"key-[0-9a-f]{32}" + _END),
+    _kind("Mailgun key", "key-", r"(?<=api:)key-[0-9a-f]{32}" + _END),
     _kind("Mailchimp key", "-us", _NAME + r"[0-9a-f]{32}-us[0-9]{1,2}" + _END),
     _kind("Linear key", "lin_api_", _NAME + r"lin_api_[A-Za-z0-9]{40}"),
     _kind("Notion token", "ntn_", _NAME + r"ntn_[A-Za-z0-9]{40,64}"),
@@ -135,7 +135,7 @@ TOKEN_KINDS: tuple[TokenKind, ...] = (
     _kind("private web key", '"kty"', rf'"d"{_GIVEN}(?P<{SECRET}>[A-Za-z0-9_-]{{32,1024}})', False),
     _kind("PuTTY key", "Private-Lines: ", _PUTTY),
     _kind("password of curl", "curl", f"(?:{_CURL}){_USER}{_PASSWORD}", False),
-    _kind("password of a command", "pass", f"{_OPTION}[\"']?{_PASSWORD}", False),
+    _kind("password of a command", "pass", f"{_OPTION}[\"']?(?!-){_PASSWORD}", False),
     _kind("password of netrc", "login", _NETRC + _PASSWORD, False),
     _kind("secret in an element", "</", rf"{_ELEMENT}{_PASSWORD}(?=\s{{0,20}}</)", False),
     _kind(

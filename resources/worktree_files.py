@@ -18,9 +18,9 @@ _ROOT = b""
 def remove_untracked(root: Path, tracked: bytes) -> None:
     """Delete everything below a folder that is not tracked: ignored files and `.git` as well.
 
-    `git clean` looks at every file, and leaves pipes, sockets, devices and what it takes for
-    repositories; here each folder is asked for its names. What stands under a tracked name is git's
-    to put right.
+    `git clean` looks at every file, and leaves pipes, sockets, devices, what it takes for
+    repositories, and folders in the place of files; here each folder is asked for its names. A file
+    or link under a file's name is git's to put right.
 
     Args:
         root: the working tree.
@@ -31,14 +31,16 @@ def remove_untracked(root: Path, tracked: bytes) -> None:
     while waiting:
         folder = folders[waiting.pop()]
         at = os.path.join(top, folder.path)
-        there = set(os.listdir(at))
-        for name in there - folder.names:
-            remove(Path(os.fsdecode(os.path.join(at, name))))
-        for name in there & folder.folders:
-            if _is_folder(os.path.join(at, name)):
+        with os.scandir(at) as there:
+            entries = {entry.name: entry.is_dir(follow_symlinks=False) for entry in there}
+        for name in entries.keys() & folder.folders:
+            if entries.pop(name):
                 waiting.append(os.path.join(folder.path, name))
             else:  # something else stands in its place
                 os.unlink(os.path.join(at, name))
+        for name, is_folder in entries.items():
+            if is_folder or name not in folder.names:
+                remove(Path(os.fsdecode(os.path.join(at, name))))
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,6 @@ def _folders(tracked: bytes) -> Mapping[bytes, _Folder]:
             parent.names.add(name)
             parent.folders.add(name)
     return found
-
-
-def _is_folder(path: bytes) -> bool:
-    return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
 def is_plain(path: bytes) -> bool:

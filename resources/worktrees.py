@@ -7,11 +7,10 @@ are compared with a private index that lies beside the sandbox. Source: design s
 decisions K4.
 """
 
-import logging
 import os
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from resources.effects import printable, spelled
@@ -24,12 +23,7 @@ from resources.worktree_files import is_plain, remove, remove_untracked
 from state.crash_points import crash_point
 from state.whole_files import keep_names
 
-log = logging.getLogger(__name__)
-
 SANDBOX_CONFIG = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[gc]\n\tauto = 0\n"
-
-MOST_NAMED = 100
-"""Paths that are restored one by one: git compares each of them with every file."""
 
 _INVALID_PATH = re.compile(r"invalid path '(.*)'", re.DOTALL)
 
@@ -46,14 +40,13 @@ class UnreadableError(Exception):
         super().__init__(message)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class Sandbox:
     """One working tree: `path` holds the files, everything of ours lies beside it."""
 
     worker_id: str
     repository: Repository
     path: Path
-    _prepared: str | None = field(default=None, init=False, repr=False)
 
     @property
     def index(self) -> Path:
@@ -80,64 +73,20 @@ class Sandbox:
         that a tool has broken beyond what git can reset (unreadable folders, say) is replaced by a
         new one.
         """
-        prepared, self._prepared = self._prepared, None
-        if prepared is None or not self._moved_on(prepared, commit_or_tree):
-            self._start_over(commit_or_tree)
-        self._make_git_dir(head)
-
-    def prepare(self, commit_or_tree: str) -> bool:
-        """Begin a reset ahead of time: the next one writes no more than what differs from this.
-
-        For who must wait, and others for him, before the tree is known. Nothing may run in the
-        sandbox in between. False when something goes wrong: the reset does it again, and tells.
-        """
-        try:
-            self._start_over(commit_or_tree)
-        except (GitError, OSError) as error:
-            log.info("sandbox %s is not prepared: %s", self.worker_id, error)
-            return False
-        self._prepared = commit_or_tree
-        return True
-
-    def _start_over(self, commit_or_tree: str) -> None:
-        """Look at every file."""
-        self._prepared = None
         if not self._is_folder():
             self._replace()
-        remove(self.path / ".git")
-        remove(self.new_objects)
         try:
+            self.throw_objects_away()
+            remove(self.path / ".git")
             self._checkout(commit_or_tree)
         except (GitError, OSError):
             self._replace()
             self._checkout(commit_or_tree)
+        self._make_git_dir(head)
 
-    def _moved_on(self, prepared: str, commit_or_tree: str) -> bool:
-        """From the tree that the files are of to another; False: they are not what they were.
-
-        Where little differs git need not read the rest of the tree.
-        """
-        if prepared == commit_or_tree:
-            return True
-        names = ("diff-index", "--cached", "-z", "--name-only", "--no-renames", commit_or_tree)
-        differing = self._git(*names)
-        try:
-            if differing.count(b"\0") > MOST_NAMED:
-                self._git("read-tree", "-m", "-u", prepared, commit_or_tree)
-            else:
-                self._restore(commit_or_tree, differing)
-        except GitError:
-            return False
-        return True
-
-    def _restore(self, commit_or_tree: str, paths: bytes) -> None:
-        """Take paths, each ended by NUL, from a tree; git leaves all others alone."""
-        if paths:
-            self._git(
-                *("restore", f"--source={commit_or_tree}", "--staged", "--worktree"),
-                *("--no-overlay", "--pathspec-from-file=-", "--pathspec-file-nul"),
-                stdin=paths,
-            )
+    def throw_objects_away(self) -> None:
+        """Forget the objects of an earlier patch that nobody has accepted."""
+        remove(self.new_objects)
 
     def _is_folder(self) -> bool:
         """Whether the working tree is still one: git would follow a link in its place anywhere."""
@@ -145,6 +94,7 @@ class Sandbox:
 
     def _replace(self) -> None:
         """An empty folder in the place of whatever is there."""
+        self.throw_objects_away()
         remove(self.path)
         remove(self.index)
         self.path.mkdir(parents=True)
@@ -165,15 +115,9 @@ class Sandbox:
                 remove(folder)
                 folder.mkdir()
 
-    def _git(self, *args: str, stdin: bytes = b"") -> bytes:
-        """Git on the sandbox's files, against our private index. Paths are no patterns."""
-        done = self.repository.on_objects(
-            *args,
-            index=self.index,
-            work_tree=self.path,
-            env={"GIT_LITERAL_PATHSPECS": "1"},
-            stdin=stdin,
-        )
+    def _git(self, *args: str) -> bytes:
+        """Git on the sandbox's files, against our private index."""
+        done = self.repository.on_objects(*args, index=self.index, work_tree=self.path)
         return done.stdout
 
     def _make_git_dir(self, head: str) -> None:

@@ -6,6 +6,7 @@ databases cost several times as much on a disk. `TMPDIR` says otherwise.
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 4 << 30
 
 for name in FOREIGN:
     os.environ.pop(name, None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
 

@@ -45,14 +45,14 @@ SLOW_SEC = 600.0
 """A case that would take a subject longer, by what it took before, is left out, and named."""
 
 
-def measure(cases: Iterable[Case], chosen: Iterable[str]) -> list[dict[str, Any]]:
+def measure(cases: Iterable[Case], chosen: Iterable[str], longest: float) -> list[dict[str, Any]]:
     """One turn of every subject for each case."""
     cells: list[dict[str, Any]] = []
     seconds_each: dict[str, float] = {}
     for case in cases:
         for name in chosen:
             expected = seconds_each.get(name, 0.0) * case.patches
-            if expected > SLOW_SEC:
+            if expected > longest:
                 print(f"{name}, {case.name}: left out, about {expected:.0f} s", file=sys.stderr)
                 continue
             with tempfile.TemporaryDirectory(prefix="patchline-bench-") as folder:
@@ -144,6 +144,7 @@ def main() -> int:
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--files", type=int, nargs="+", help="only these sizes")
     parser.add_argument("--patches", type=int, nargs="+", help="only so many")
+    parser.add_argument("--longest", type=float, default=SLOW_SEC, help="seconds of a case")
     parser.add_argument("--no-record", action="store_true", help="leave results and README alone")
     options = parser.parse_args()
     cases = tuple(
@@ -155,7 +156,9 @@ def main() -> int:
     record: dict[str, Any] = {
         "measured_at": measured_at(),
         "environment": environment(),
-        "repetitions": [measure(cases, options.subjects) for _ in range(options.repetitions)],
+        "repetitions": [
+            measure(cases, options.subjects, options.longest) for _ in range(options.repetitions)
+        ],
     }
     record["verdicts"] = verdicts(record["repetitions"], cases)
     print(table(record, cases))

@@ -67,18 +67,28 @@ def _entry_named(store: "StateStore", named: str) -> Any:
 
 
 def _commits_named(store: "StateStore", named: str) -> Iterator[tuple[Path, str]]:
-    """What a revision names in the repositories of the runs; only in ours, where we are in one."""
-    from resources.audit.findings import known_repositories
-    from resources.proof.of_commit import reading_repository
-    from state.errors import PreflightError
+    """What a revision names: in the checkout that we are in, or else in the runs' repositories.
 
-    known, here = sorted(known_repositories(store)), Path.cwd()
-    around = [folder for folder in known if here.is_relative_to(folder)]
-    for folder in around[-1:] or known:
+    `HEAD` is where somebody stands: in a checkout it is nobody else's.
+    """
+    from resources.audit.findings import known_repositories
+    from resources.git.repository import checkout_around
+    from resources.proof.of_commit import reading_repository
+    from state.errors import PatchlineError
+
+    here = checkout_around(Path.cwd())
+    if here is not None:
+        with reading_repository(here) as repository:
+            commit = repository.resolve(named, work_tree=here)
+        if commit is not None:
+            yield here, commit
+        if commit is not None or named.startswith(("HEAD", "@")):
+            return
+    for folder in sorted(known_repositories(store)):
         try:
             with reading_repository(folder) as repository:
                 commit = repository.resolve(named)
-        except (PreflightError, OSError):  # moved away or deleted since
+        except (PatchlineError, OSError):  # moved away, deleted or damaged since
             continue
         if commit is not None:
             yield folder, commit

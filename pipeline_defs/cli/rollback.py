@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline_defs.cli.entries import operator_option
-from pipeline_defs.cli.output import json_option, print_json
+from pipeline_defs.cli.output import json_option, own_command, print_json
 from pipeline_defs.cli.patch_names import named_patch
 from pipeline_defs.cli.rollback_told import going_on, rehearse, tell, tell_blocked
 from pipeline_defs.cli.stops import orderly_stop
@@ -67,6 +67,7 @@ def rollback(
         entry = named_patch(store, ledger)
         key, run_id = entry.ledger_id, entry.run_id
         manager = manager_for(store, home, run_id, stop)
+        _refuse_moved_name(home, manager, ledger, entry)
         earlier = manager.unfinished(key)
         if earlier is None and not (reason and reason.strip()) and not dry_run:
             raise click.UsageError("Say why with --reason; it is kept in the history.")
@@ -88,6 +89,23 @@ def rollback(
     if as_json:
         print_json(report.as_document())
     return tell(home, report, err=as_json)
+
+
+def _refuse_moved_name(home: Home, manager: "RollbackManager", named: str, entry: Any) -> None:
+    """`HEAD` was the bad change; since then it is the rollback that has not succeeded in all.
+
+    Raises:
+        click.UsageError: with the name that does not move.
+    """
+    if entry.ledger_id.startswith(named) or (entry.commit_sha or "").startswith(named):
+        return
+    unfinished = manager.unfinished_by(entry.ledger_id)
+    if unfinished is not None:
+        again = own_command(home, "rollback", unfinished.ledger_id)
+        raise click.UsageError(
+            f"{named!r} is now the rollback of {unfinished.ledger_id}, which has not succeeded in "
+            f"all. To go on with it: {again}; to have the patch again, name {entry.ledger_id}."
+        )
 
 
 def manager_for(

@@ -68,9 +68,8 @@ class Attempt:
         workstream = self._store.get("workstream", task.workstream_id)
         base = self._branches.tip(workstream)
         if spec.tool.kind is ToolKind.PATCH:
-            # Before our turn comes, for which others wait.
-            index = sandbox.index if sandbox.prepare(base) else None
-            captured, result = self._read_patch(claim, spec, base, task.workstream_id, index)
+            sandbox.throw_objects_away()  # no process runs: its files are as good as any others
+            captured, result = self._read_patch(claim, spec, base, task.workstream_id)
         else:
             sandbox.reset(base, base)
             result = self._run_tool(claim, spec, base, task.feedback or "")
@@ -81,8 +80,6 @@ class Attempt:
         crash_point("patch-queued", "the patch is queued; its objects are the sandbox's alone")
         sandbox.adopt_objects()
         crash_point("patch-adopted", "the patch's objects are in the repository; none names them")
-        if spec.tool.kind is not ToolKind.PATCH:
-            sandbox.prepare(patch.tree)
         return self._land(claim, spec, patch, paths, workstream)
 
     def _run_tool(self, claim: Claim, spec: TaskSpec, base: str, feedback: str) -> ToolResult:
@@ -139,7 +136,7 @@ class Attempt:
     # -- 5: patch ----------------------------------------------------------------------------
 
     def _read_patch(
-        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str, index: Path | None
+        self, claim: Claim, spec: TaskSpec, base: str, workstream_id: str
     ) -> tuple[tuple[Patch, frozenset[str]] | None, ToolResult]:
         """As `_run_tool` and `_capture`, for a tool whose patch lies in a file."""
         read = run_patch_tool(
@@ -147,7 +144,6 @@ class Attempt:
             plan_dir=Path(self._session.spec.plan_dir),
             attempt=claim.attempt,
             objects=claim.sandbox.new_objects,
-            index=index,
         )
         if isinstance(read, ToolResult):
             self._give_up(claim, spec, base, read)

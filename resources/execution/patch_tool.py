@@ -40,7 +40,6 @@ def run_patch_tool(
     plan_dir: Path,
     attempt: int,
     objects: Path,
-    index: Path | None = None,
 ) -> PatchRead | ToolResult:
     """Check the patch of a task's tool.
 
@@ -52,7 +51,6 @@ def run_patch_tool(
         plan_dir: the plan file's folder.
         attempt: its number.
         objects: the folder that keeps the new objects.
-        index: one of the base, if there is one.
 
     Returns:
         The verdict, or why there is no file to read. A further attempt reads another file only if
@@ -66,7 +64,7 @@ def run_patch_tool(
     began = time.monotonic()
     try:
         scope = Scope(spec.scope, spec.create)
-        checked = check_patch(repository, base, path, scope, policy, objects, index)
+        checked = check_patch(repository, base, path, scope, policy, objects)
     except PatchSourceError as error:
         return _result(ToolOutcome.NOT_STARTED, str(error), began, "{attempt}" in file)
     said = f"{path}: {checked.verdict}\n"

@@ -160,13 +160,11 @@ class Repository:
 
     # -- refs ----------------------------------------------------------------------------------
 
-    def resolve(self, revision: str) -> str | None:
-        """The commit that `revision` names in the repository, or None."""
+    def resolve(self, revision: str, work_tree: Path | None = None) -> str | None:
+        """The commit that `revision` names in the repository, or in a checkout of it; or None."""
         try:
-            spelled = f"{revision}^{{commit}}"
-            return self.on_refs(
-                "rev-parse", "--verify", "--quiet", "--end-of-options", spelled
-            ).strip()
+            asked = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+            return self.on_refs(*asked, f"{revision}^{{commit}}", work_tree=work_tree).strip()
         except GitError:
             return None
 
@@ -310,6 +308,15 @@ class Repository:
 
     def _text(self, *args: str) -> str:
         return self.on_objects(*args).stdout.decode("utf-8", "surrogateescape").strip()
+
+
+def checkout_around(folder: Path) -> Path | None:
+    """The top of the checkout that a folder is in, or None."""
+    try:
+        with git.Repo(folder, search_parent_directories=True) as repo:
+            return Path(repo.working_tree_dir) if repo.working_tree_dir else None
+    except git.InvalidGitRepositoryError:
+        return None
 
 
 def git_dir_of(work_tree: Path) -> Path:

@@ -35,37 +35,22 @@ _MARK = re.compile(
     re.MULTILINE,
 )
 """How a test begins, by what its runner looks for: a test of another name is no test any more."""
-_MADE_OTHERWISE = re.compile(rb"^(?:[Tt]est\w*|load_tests)\b|^\s*>>> ", re.MULTILINE)
-"""Tests in Python that come of an assignment, of a protocol, or of an example."""
-
-_OPENS = re.compile(
-    rb"""^[ \t]*(?:\w{1,40}[ \t]*=[ \t]*)?[rRbBuU]{0,2}(\"{3}|'{3}|/\*)""", re.MULTILINE
-)
-_CLOSES = {b'"""': b'"""', b"'''": b"'''", b"/*": b"*/"}
-"""Blocks of text and comments, in which a test is none any more."""
 
 
 def removed_tests(change: Change) -> Iterator[Reason]:
     """Tests that are no longer there, each with what became of it."""
-    fates: list[tuple[Effect, str]] = []
     for effect in change.effects:
         was = effect.old_path or effect.path
         if not _is_test(was) or effect.old_mode == ABSENT or effect.change == "copied":
             continue
         if fate := _fate(effect, was):
-            fates.append((effect, fate))
-    contents = change.contents(e.old_blob for e, _ in fates if e.old_mode != SUBMODULE)
-    for effect, fate in fates:
-        was = effect.old_path or effect.path
-        if _holds_tests(was, contents.get(effect.old_blob)):
             yield _removed(was, fate)
 
 
 def emptied_tests(change: Change, texts: Sequence[Section]) -> Iterator[Reason]:
     """Tests that still have lines, but no test in them any more.
 
-    Only files that lose the beginning of a test, gain no line at all, or gain the beginning of a
-    block in which tests may vanish are read.
+    Only files that lose the beginning of a test, or gain no line at all, are read.
     """
     suspects: list[Effect] = []
     for text in texts:
@@ -76,8 +61,7 @@ def emptied_tests(change: Change, texts: Sequence[Section]) -> Iterator[Reason]:
         )
         gains = any(line.strip() for _, line in text.added)
         loses = any(_MARK.match(line) for line in text.removed)
-        hides = any(_OPENS.match(line) for _, line in text.added)
-        if there and _is_test(was) and (hides or (text.removed and (loses or not gains))):
+        if there and _is_test(was) and text.removed and (loses or not gains):
             suspects.append(effect)
     contents = change.contents(
         blob for effect in suspects for blob in (effect.old_blob, effect.new_blob)
@@ -87,10 +71,8 @@ def emptied_tests(change: Change, texts: Sequence[Section]) -> Iterator[Reason]:
         if old is None or new is None:
             text = f"{printable(effect.path)} is too large to judge whether its tests are kept"
             yield about(effect.path, "oversize", text)
-        elif (_has_tests(old) and not _has_tests(new)) or not new.strip():
-            was = effect.old_path or effect.path
-            if _holds_tests(was, old):
-                yield _removed(was, "emptied")
+        elif (_MARK.search(old) and not _MARK.search(new)) or not new.strip():
+            yield _removed(effect.old_path or effect.path, "emptied")
 
 
 def _removed(path: str, fate: str) -> Reason:
@@ -113,32 +95,6 @@ def _fate(effect: Effect, was: str) -> str | None:
 
 def _is_test(path: str) -> bool:
     return _named_like_a_test(path) or _in_test_folder(path)
-
-
-def _has_tests(content: bytes) -> bool:
-    """Whether a test begins somewhere in it, outside of comments and texts of several lines."""
-    kept, at = list[bytes](), 0
-    while opening := _OPENS.search(content, at):
-        close = _CLOSES[opening[1]]
-        end = content.find(close, opening.end())
-        if end < 0:
-            break
-        kept.append(content[at : opening.start()])
-        at = end + len(close)
-    return _MARK.search(b"".join([*kept, content[at:]])) is not None
-
-
-def _holds_tests(path: str, content: bytes | None) -> bool:
-    """Whether a file that looks like a test by its name may hold one; None is too large to say.
-
-    A blank file holds none, nor does a helper in Python, such as `tests/__init__.py`. Other files
-    of a test folder may well be cases: data, or tests of a kind that we do not know.
-    """
-    if content is None:
-        return True
-    if _named_like_a_test(path) or not path.endswith((".py", ".pyi")):
-        return bool(content.strip())
-    return bool(_MARK.search(content) or _MADE_OTHERWISE.search(content))
 
 
 def _named_like_a_test(path: str) -> bool:

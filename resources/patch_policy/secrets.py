@@ -67,7 +67,7 @@ _UNQUOTED = re.compile(
 )
 """In files of settings, where values have no quotes: any characters, one of them a sign."""
 _ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-_REPEATED = re.compile(r"(.)\1{11,}")
+_REPEATED = re.compile(r"(.)\1{5,}")
 """What stands for a token in examples: `ghp_xxxxxxxxxxxxxxxx`."""
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -173,7 +173,7 @@ def _in_context(text: str) -> Iterator[Finding]:
     for name, hint, pattern in _IN_CONTEXT:
         if hint in text:
             for found in pattern.finditer(text):
-                if _looks_like_a_password(found[1]):
+                if _looks_random(found[1], RANDOM_HEX if len(found[1]) < 16 else RANDOM):
                     yield _finding(name, found.start(1), found[1])
     for found in _UNQUOTED.finditer(text):
         value = found["value"]
@@ -219,8 +219,9 @@ def _looks_like_a_password(value: str) -> bool:
 
 
 def _is_filled_up(token: str) -> bool:
-    """Whether a good part of a token is always the same character."""
-    return any(4 * len(found[0]) >= len(token) for found in _REPEATED.finditer(token))
+    """Whether a token is one character again and again, and nothing random is left beside it."""
+    rest = _REPEATED.sub("", token)
+    return rest != token and not _looks_random(rest.strip("-_./:@="), RANDOM_HEX)
 
 
 def _is_a_sequence(value: str) -> bool:

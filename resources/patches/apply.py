@@ -70,9 +70,12 @@ def apply_text(
         sentence = f"{inflated} bytes of files would be written, allowed are {MAX_INFLATED_BYTES}"
         return (Reason("oversize", sentence),)
     durable = _DURABLE if keep else ("-c", "core.fsync=none")
-    try:
-        if not keep:
+    if not keep:
+        try:
             repository = confined(repository, base, text, index.with_name("copies"))
+        except GitOverrunError as error:
+            return (overrun(error),)
+    try:
         repository.on_objects(*durable, *_APPLY, index=index, stdin=data, bounds=UNTRUSTED)
     except GitOverrunError as error:
         return (overrun(error),)

@@ -17,7 +17,6 @@ parsed, and git works within bounds of time and memory. Source: design section 6
 
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -106,7 +105,6 @@ def check_patch(
     scope: Scope,
     policy: PolicySpec,
     objects: Path | None = None,
-    index: Path | None = None,
 ) -> Checked:
     """Say what a patch would do to `base`, and judge it.
 
@@ -117,8 +115,6 @@ def check_patch(
         scope: where it may work.
         policy: the limits.
         objects: a folder that keeps the new objects (made if need be); None throws them away.
-        index: an index of exactly the base, where there is one; it is copied, which is quicker
-            than reading the base.
 
     Returns:
         The verdict. A patch that is empty, malformed, too large or does not apply is rejected.
@@ -141,12 +137,9 @@ def check_patch(
         new_objects = objects or folder / "objects"
         new_objects.mkdir(parents=True, exist_ok=True)
         private = repository.with_new_objects(new_objects)
-        private_index = folder / "index"
-        if index is None:
-            private.on_objects("read-tree", base, index=private_index)
-        else:
-            shutil.copyfile(index, private_index)
-        tree = apply_text(private, base, data, text, private_index, keep=objects is not None)
+        index = folder / "index"
+        private.on_objects("read-tree", base, index=index)
+        tree = apply_text(private, base, data, text, index, keep=objects is not None)
         if not isinstance(tree, str):
             return Checked(tree, data)
         try:

@@ -260,7 +260,7 @@ def _plain_file(lines: Lines) -> Declared:
     path = new or old
     if path is None:
         raise lines.malformed("/dev/null on both sides")
-    if side_name(before) == side_name(after):
+    if side_name(before) == side_name(after) and not before.startswith((b"a/", b"b/")):
         raise lines.malformed(f"the name {WITHOUT_PREFIX}")
     if old and new and old != new:
         raise _contradiction(path)

@@ -31,6 +31,7 @@ from resources.patches.check import Checked, check_patch
 from resources.patches.ledger import UNLANDED, end_unlanded
 from resources.patches.records import Artifact, Patch, accept, keep_patch
 from resources.patches.stored import tree_of_diff
+from resources.quarantine.entries import half_replaced
 from resources.quarantine.replacement_orders import (
     REQUESTED,
     CannotBeReplaced,
@@ -60,17 +61,12 @@ class Replacement:
         session: of the run that the entry belongs to.
         request: what is to be replaced.
 
-    Raises:
-        NotQuarantined: the entry is in another state.
-        PreflightError: its run has not ended.
-        CannotBeReplaced: it is no task's, or its task has landed.
     """
 
     def __init__(self, session: RunSession, request: Request) -> None:
         self._session, self._store = session, session.store
         self._request, self._entry = request, request.entry
         self._repository = session.repository
-        self._label = replaceable(session, request.entry)
         run = self._store.get("run", session.run_id)
         self._target = TargetBranch(self._repository, run.target)
 
@@ -82,6 +78,9 @@ class Replacement:
             stop: set when it must end here.
 
         Raises:
+            NotQuarantined: the entry is in another state.
+            CannotBeReplaced: it is no task's, or its task has landed or is about to.
+            PreflightError: its run has not ended.
             CheckoutBusy, TargetGone: the target cannot be landed on now; nothing landed.
             PatchlineError, OSError: git, the store or the disk failed; nothing landed, or asking
                 again finds out that it did.
@@ -89,9 +88,11 @@ class Replacement:
         finished = self.finish()
         if finished is not None:
             return finished
+        label = replaceable(self._session, self._entry)
+        self._refuse_beside_another()
         self._target.refuse_unfit()
         spec = self._session.spec
-        task = spec.tasks[self._label]
+        task = spec.tasks[label]
         base = self._target.head()
         scope = Scope(task.scope, task.create)
         checked = check_patch(self._repository, base, source, scope, spec.policy)
@@ -102,8 +103,17 @@ class Replacement:
         patch = self._record(checked, base, tree)
         crash_point("replacement-recorded", "a replacement is in the ledger; nothing has landed")
         with self._settled():
-            landing = self._land(patch, checked.change.paths, stop)
+            landing = self._land(patch, label, checked.change.paths, stop)
         return self._outcome(patch, landing)
+
+    def _refuse_beside_another(self) -> None:
+        """A task lands once: what is half-way for another of its patches comes to its end first."""
+        task_id, run_id = self._entry.task_id, self._entry.run_id
+        for other in half_replaced(self._store, task_id=task_id):
+            raise CannotBeReplaced(
+                f"the replacement of {other.ledger_id}, another patch of the same task, was left "
+                f"half-way; let it come to its end first: patchline resume {run_id}"
+            )
 
     # -- recorded --------------------------------------------------------------------------------
 
@@ -141,8 +151,10 @@ class Replacement:
 
     # -- landed ----------------------------------------------------------------------------------
 
-    def _land(self, patch: Patch, paths: frozenset[str], stop: threading.Event) -> Landing:
-        session, label = self._session, self._label
+    def _land(
+        self, patch: Patch, label: str, paths: frozenset[str], stop: threading.Event
+    ) -> Landing:
+        session = self._session
         task = session.spec.tasks[label]
         stream = session.spec.workstreams[label.partition("/")[0]]
         carrier = carrier_of(self._repository, patch.base, patch.tree, patch.created_at)

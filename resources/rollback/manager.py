@@ -114,7 +114,17 @@ class RollbackManager:
 
     def unfinished(self, ledger_id: str) -> Any | None:
         """The rollback of an entry that did not come to a good end; see `unfinished_rollback`."""
-        return unfinished_rollback(self._store, self._store.get("patch_ledger", ledger_id))
+        plan = unfinished_rollback(self._store, self._store.get("patch_ledger", ledger_id))
+        if plan is None or plan.outcome is None or self._has_reverted(plan):
+            return plan
+        # Nothing was taken back: one that was asked for another entry says nothing of this one.
+        return plan if plan.ledger_id == ledger_id else None
+
+    def unfinished_by(self, revert_ledger_id: str) -> Any | None:
+        """The rollback that an entry is the revert of, if it did not come to a good end."""
+        plans = plans_of(self._store, run_id=self._run_id)
+        asked = [p.ledger_id for p in plans if p.revert_ledger_id == revert_ledger_id]
+        return self.unfinished(asked[-1]) if asked and asked[-1] else None
 
     def begun(self, ledger_id: str) -> RollbackReport | None:
         """How a rollback stands that is under way, or that failed after the revert; or None."""
@@ -142,7 +152,8 @@ class RollbackManager:
             reason: why; may be empty where there is an unfinished rollback, which has its own.
             operator: who asks.
             given: what to do, instead of what the tasks declare or the failed rollback has left.
-            cascade: whether later patches of the same lines may be taken back too.
+            cascade: whether later patches of the same lines may be taken back too; those of an
+                unfinished rollback may.
 
         Raises:
             RollbackRefused, PreflightError, UnauthorizedError: see `survey` and `request`.
@@ -157,7 +168,9 @@ class RollbackManager:
         else:
             survey = self.survey(ledger_id, given)
             why = reason.strip() or (earlier.reason if earlier else "")
-            plan_id = self.request(survey, reason=why, operator=operator, cascade=cascade)
+            others = {one.ledger_id for one in survey.closure.blockers}
+            agreed = cascade or (earlier is not None and others <= {*earlier.entries})
+            plan_id = self.request(survey, reason=why, operator=operator, cascade=agreed)
             blockers = survey.closure.blockers
         report = self.carry_out(plan_id, blockers)
         if report.outcome == "failed":

@@ -20,7 +20,7 @@ from resources.rollback.compensation_record import (
 from resources.specs import CompensationAction
 from state.store import StateStore
 
-REVERT = CompensationAction.GIT_REVERT
+REVERT, GATES = CompensationAction.GIT_REVERT, CompensationAction.RUN_GATES
 
 
 def unfinished_rollback(store: StateStore, entry: Any) -> Any | None:
@@ -80,6 +80,7 @@ def without_done(steps: Iterable[Step], actions: Iterable[Any]) -> tuple[Step, .
 
     Args:
         steps: the new plan's. Their revert stays: what was taken back is not planned for again.
+            So do gates, which judged another tree.
         actions: of the earlier plans, the oldest first.
     """
     tried = list({key_of(action): action for action in actions}.values())
@@ -97,7 +98,7 @@ def without_done(steps: Iterable[Step], actions: Iterable[Any]) -> tuple[Step, .
 
 def _is_same(step: Step, action: Any) -> bool:
     wanted = (step.action, step.arguments, step.task_id)
-    return step.action is not REVERT and wanted == (
+    return step.action not in (REVERT, GATES) and wanted == (
         *(action.action, action.arguments, action.task_id),
     )
 

@@ -190,3 +190,30 @@ def test_a_bare_resume_finds_a_replacement_that_was_left_half_way(
     assert done.code == 0, done.err
     assert f"{refused} is dropped." in done.out
     assert entry(shell, ledger_id=refused).state == "dropped"
+
+
+def test_another_patch_of_the_task_waits_for_one_that_is_half_way(shell: Shell) -> None:
+    plan = shell.plan(
+        tools={"bad": script('echo "bad $PATCHLINE_ATTEMPT" > a.txt')},
+        defaults={"max_retries": 1, "retry": {"base_sec": 0.01}},
+        gates={"good": script("grep -q good a.txt"), "ok": script("true")},
+        workstreams=[
+            {
+                "id": "b",
+                "gates": ["ok"],
+                "tasks": [{"id": "two", "tool": "bad", "gates": ["good"]}],
+            }
+        ],
+    )
+    assert shell.run("run", plan).code == 1
+    with shell.store() as store:
+        run_id = store.find("run")[-1].run_id
+        first, second = store.find("patch_ledger", state="quarantined", run_id=run_id)
+    killed(shell, "branch-moved", first.ledger_id)
+    refused = shell.run(*replacing(shell, second.ledger_id))
+    assert refused.code != 0
+    assert f"the replacement of {first.ledger_id}, another patch of the same task" in refused.err
+    assert shell.run("resume", run_id).code == 0
+    assert entry(shell, ledger_id=first.ledger_id).state == "dropped"
+    landed = shell.run(*replacing(shell, second.ledger_id))
+    assert "has landed with" in landed.err

@@ -121,6 +121,30 @@ def test_a_patch_goes_by_any_name_that_its_commit_has(shell: Shell) -> None:
     assert (shell.repo / "g.txt").exists()
 
 
+def test_head_is_that_of_the_checkout_that_one_stands_in(shell: Shell, tmp_path: Path) -> None:
+    tasks = [{"id": "one", "script": "echo 1 > 1.txt"}]
+    first = entries(run_plan(shell, tasks))
+    tasks = [{"id": "two", "script": "echo 2 > 2.txt"}]
+    run_plan(shell, tasks)
+    shell.git("worktree", "add", "-q", "--detach", str(tmp_path / "linked"), "HEAD~1")
+    there, home = Shell(tmp_path / "linked"), {"PATCHLINE_HOME": str(shell.home.root)}
+    shown = there.run("patch", "show", "HEAD", "--json", env=home)
+    assert shown.json["ledger_id"] in first.values(), shown.err
+
+
+def test_a_name_that_has_become_the_rollback_does_not_undo_it(shell: Shell) -> None:
+    undo = {"action": "command", "command": ["false"]}
+    script = "echo good > g.txt"
+    task = {"id": "good", "script": script, "compensation": [{"action": "git_revert"}, undo]}
+    (ledger_id,) = entries(run_plan(shell, [task])).values()
+    assert shell.run("rollback", "HEAD", "--reason", "x").code == 1
+    assert not (shell.repo / "g.txt").exists()
+    again = shell.run("rollback", "HEAD", "--reason", "x")
+    assert again.code == 2
+    assert f"is now the rollback of {ledger_id}, which has not succeeded in all" in again.err
+    assert not (shell.repo / "g.txt").exists()
+
+
 def test_a_commit_of_nobody_of_ours_is_named_as_such(shell: Shell) -> None:
     run_plan(shell, [{"id": "good", "script": "echo good > g.txt"}])
     shell.git("commit", "-q", "--allow-empty", "-m", "by hand")

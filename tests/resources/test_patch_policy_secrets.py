@@ -82,7 +82,7 @@ FORMS = {
     "Discord hook": "https://discord.com/api" + "/webhooks/123456789012345678/" + some(68),
     "Twilio": "S" + "K" + some(32, HEX),
     "SendGrid": "SG" + "." + some(22) + "." + some(43),
-    "Mailgun": "key" + "-" + some(32, HEX),
+    "Mailgun": "api:" + "key" + "-" + some(32, HEX),
     "Mailchimp": some(32, HEX) + "-us" + "12",
     "old npm token": "//registry.npmjs.org/:_auth" + "Token=123e4567-e89b-12d3-a456-426614174000",
     "age": "AGE-SECRET" + "-KEY-1" + some(58, UPPER),

@@ -109,7 +109,12 @@ def test_names_that_no_file_may_have_are_refused(name: str, code: str) -> None:
 PLAIN = EDIT[EDIT.index(b"--- ") :]
 
 
-@pytest.mark.parametrize("path", ["a.txt", "src/a.txt", "with space/a.txt", "a/b/c"])
+def test_a_plain_diff_may_have_the_same_prefix_twice() -> None:
+    file = only(PLAIN.replace(b"+++ b/", b"+++ a/"))
+    assert (file.old_path, file.new_path) == ("a.txt", "a.txt")
+
+
+@pytest.mark.parametrize("path", ["a.txt", "src/a.txt", "with space/a.txt"])
 def test_a_diff_without_prefixes_is_told_how_to_make_a_good_one(path: str) -> None:
     name = path.encode()
     bare = EDIT.replace(b"a/a.txt", name).replace(b"b/a.txt", name)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from resources.git.command import GitError
 from resources.sandbox_pool import SandboxPool
 from resources.worktree_files import remove_untracked
 from resources.worktrees import Sandbox, UnreadableError, discard_sandbox
@@ -88,47 +87,25 @@ def next_commit(box: GitBox) -> str:
     return box.head()
 
 
-def test_a_prepared_sandbox_becomes_any_other_tree(box: GitBox, sandbox: Sandbox) -> None:
+def test_a_reset_goes_from_any_tree_to_any_other(box: GitBox, sandbox: Sandbox) -> None:
     first, second = box.head(), next_commit(box)
-    write(sandbox.path, {"left.txt": "x\n", "a.txt": "changed\n"})
-    sandbox.prepare(first)
-    sandbox.reset(second, first)
+    for commit in (second, first, second):
+        sandbox.reset(commit, first)
+        assert git(sandbox.path, "rev-parse", "HEAD") == first
+        assert sandbox.capture(*LIMITS) == box.git("rev-parse", f"{commit}^{{tree}}")
     expected = [".gitignore", "a.txt", "new/n.txt", "src/b.txt", "src/deep/two.py"]
     assert sorted(contents(sandbox)) == expected
-    assert git(sandbox.path, "rev-parse", "HEAD") == first
-    assert sandbox.capture(*LIMITS) == box.git("rev-parse", f"{second}^{{tree}}")
-    sandbox.prepare(first)
-    sandbox.reset(first, second)
-    assert contents(sandbox) == FILES
-    assert sandbox.capture(*LIMITS) == box.git("rev-parse", f"{first}^{{tree}}")
 
 
-def test_a_sandbox_is_prepared_for_one_reset_only(box: GitBox, sandbox: Sandbox) -> None:
-    head = box.head()
-    sandbox.prepare(head)
-    sandbox.reset(head, head)
-    write(sandbox.path, {"a.txt": "a command was here\n", "left.txt": "x\n"})
-    sandbox.reset(head, head)
-    assert contents(sandbox) == FILES
-
-
-def test_a_prepared_sandbox_that_is_not_what_it_was_is_reset_from_scratch(
+def test_a_folder_in_the_place_of_a_file_does_not_outlive_a_reset(
     box: GitBox, sandbox: Sandbox
 ) -> None:
-    first, second = box.head(), next_commit(box)
-    sandbox.prepare(first)
-    write(sandbox.path, {"a.txt": "not what was prepared\n"})
-    sandbox.reset(second, first)
-    assert (sandbox.path / "a.txt").read_text() == "second\n"
+    (sandbox.path / "b.txt").unlink()
+    write(sandbox.path, {"b.txt/__init__.py": "x = 2\n", "b.txt/.gitignore": "*\n"})
+    second = next_commit(box)  # in which there is no b.txt
+    sandbox.reset(second, second)
+    assert not (sandbox.path / "b.txt").exists()
     assert sandbox.capture(*LIMITS) == box.git("rev-parse", f"{second}^{{tree}}")
-
-
-def test_what_cannot_be_prepared_is_told_by_the_reset(box: GitBox, sandbox: Sandbox) -> None:
-    sandbox.prepare("0" * 40)
-    with pytest.raises(GitError):
-        sandbox.reset("0" * 40, box.head())
-    sandbox.reset(box.head(), box.head())
-    assert contents(sandbox) == FILES
 
 
 @pytest.mark.parametrize("linked", [True, False])

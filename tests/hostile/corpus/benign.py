@@ -36,7 +36,6 @@ def cases() -> Iterator[Case]:
     yield from spelled_otherwise()
     yield from files()
     yield from unusual_names()
-    yield from gone_without_loss()
     yield from allowed()
     yield from looks_bad()
     yield from at_the_limit()
@@ -175,20 +174,6 @@ def unusual_names() -> Iterator[Case]:
     )  # fmt: skip
     for path in names:
         yield good(f"name-{path}", create(path), {path: "added"})
-
-
-def gone_without_loss() -> Iterator[Case]:
-    """Files among the tests that hold none."""
-    yield good("tests-package-file", delete(PACKAGE), {PACKAGE: "deleted"})
-    helper = "tests/helpers.py"
-    yield good("tests-helper", delete(helper), {helper: "deleted"})
-    yield good("tests-empty", delete("tests/test_later.py"), {"tests/test_later.py": "deleted"})
-    moved = rename(helper, "src/helpers.py")
-    yield good("tests-helper-moved", moved, {"src/helpers.py": "renamed"})
-    yield good("tests-package-emptied", rewrite(PACKAGE, b""), {PACKAGE: "modified"})
-
-
-PACKAGE = "tests/unit/__init__.py"
 
 
 def allowed() -> Iterator[Case]:
