@@ -10,7 +10,7 @@ from pipeline_defs.cli.terminal_text import visible
 from state.home import Home
 
 if TYPE_CHECKING:
-    from resources.rollback.compensation import CompensationPlan
+    from resources.rollback.compensation import CompensationPlan, Step
     from resources.rollback.manager import RollbackManager
     from resources.rollback.report import RollbackReport
     from resources.rollback.survey import RollbackBlocked
@@ -43,7 +43,8 @@ def rehearse(
     """
     begun = manager.begun(ledger_id)
     if begun is not None:
-        return _tell_begun(home, begun, as_json)
+        instead = manager.instead(ledger_id, given) if given else None
+        return _tell_begun(home, begun, instead, as_json)
     survey = manager.survey(ledger_id, given)
     survey.refuse_blocked(cascade=cascade)
     if as_json:
@@ -56,8 +57,13 @@ def rehearse(
     return 0
 
 
-def _tell_begun(home: Home, report: "RollbackReport", as_json: bool) -> int:
-    """A rollback that has begun is not rehearsed: it can only be gone on with."""
+def _tell_begun(
+    home: Home, report: "RollbackReport", instead: "tuple[Step, ...] | None", as_json: bool
+) -> int:
+    """A rollback that has begun is not rehearsed: it can only be gone on with.
+
+    `instead` are the steps that a given plan has for what is left.
+    """
     if as_json:
         print_json(report.as_document())
         return 0
@@ -65,7 +71,13 @@ def _tell_begun(home: Home, report: "RollbackReport", as_json: bool) -> int:
     click.echo(f"{report.plan_id} {how} on {report.target}.")
     for line in _actions(report):
         click.echo(visible(line))
-    click.echo(f"Go on with: {own_command(home, 'rollback', report.ledger_id or '')}")
+    again = own_command(home, "rollback", report.ledger_id or "")
+    if instead is None:
+        click.echo(f"Go on with: {again}")
+    else:
+        left = ", ".join(step.action.value for step in instead) or "nothing"
+        click.echo(f"By the given plan, in the place of what is left: {left}.")
+        click.echo(f"Go on with: {again} --plan FILE")
     return 0
 
 

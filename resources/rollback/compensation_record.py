@@ -126,7 +126,7 @@ def _tell(tx: Transaction, plan_id: str, new: NewPlan) -> None:
 
 def _refuse_second(tx: Transaction, plan_id: str, new: NewPlan) -> None:
     """Nothing is taken back by two plans at once, or tried again by two that saw it fail."""
-    for other in tx.find("compensation_plan", run_id=new.run_id):
+    for other in tx.find("compensation_plan"):
         known = other.plan_id in (plan_id, *new.earlier)
         if known or other.ledger_id is None or not {*other.entries} & {*new.entries}:
             continue

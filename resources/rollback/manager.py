@@ -15,7 +15,7 @@ from resources.execution.session import RunSession
 from resources.git.repository import Repository
 from resources.landing.required_gates import SpecOfRun
 from resources.landing.turns import LandingTurns
-from resources.rollback.compensation import CompensationPlan
+from resources.rollback.compensation import CompensationPlan, Step
 from resources.rollback.compensation_record import NewPlan, plans_of, record_plan
 from resources.rollback.compensation_turn import compensation_turn
 from resources.rollback.failed_workstreams import FailedWorkstreams
@@ -23,7 +23,7 @@ from resources.rollback.plan_execution import PlanExecution
 from resources.rollback.report import RollbackFailed, RollbackReport, report_of
 from resources.rollback.retrying import retry_of, unfinished_rollback
 from resources.rollback.reverting import Blocker
-from resources.rollback.survey import Survey, Surveyor
+from resources.rollback.survey import RollbackRefused, Survey, Surveyor
 from state.errors import PreflightError, UnauthorizedError
 from state.home import Home
 from state.store import StateStore
@@ -113,18 +113,41 @@ class RollbackManager:
         return record_plan(self._store, new)
 
     def unfinished(self, ledger_id: str) -> Any | None:
-        """The rollback of an entry that did not come to a good end; see `unfinished_rollback`."""
+        """The rollback of an entry that did not come to a good end; see `unfinished_rollback`.
+
+        Raises:
+            RollbackRefused: another run's is at it.
+        """
         plan = unfinished_rollback(self._store, self._store.get("patch_ledger", ledger_id))
-        if plan is None or plan.outcome is None or self._has_reverted(plan):
-            return plan
+        if plan is None:
+            return None
+        if plan.outcome is None or self._has_reverted(plan):
+            return self._own(plan, ledger_id)
         # Nothing was taken back: one that was asked for another entry says nothing of this one.
         return plan if plan.ledger_id == ledger_id else None
+
+    def _own(self, plan: Any, ledger_id: str) -> Any:
+        """A plan of this run; one of another run can be gone on with there only."""
+        if plan.run_id == self._run_id:
+            return plan
+        raise RollbackRefused(
+            ledger_id,
+            f"the rollback of {plan.ledger_id}, which has not come to a good end, takes it back",
+            f"go on with that one: patchline rollback {plan.ledger_id}",
+        )
 
     def unfinished_by(self, revert_ledger_id: str) -> Any | None:
         """The rollback that an entry is the revert of, if it did not come to a good end."""
         plans = plans_of(self._store, run_id=self._run_id)
         asked = [p.ledger_id for p in plans if p.revert_ledger_id == revert_ledger_id]
         return self.unfinished(asked[-1]) if asked and asked[-1] else None
+
+    def instead(self, ledger_id: str, given: CompensationPlan) -> tuple[Step, ...] | None:
+        """What a given plan has for the rest of a rollback that failed after the revert, if any."""
+        plan = self.unfinished(ledger_id)
+        if plan is None or plan.outcome is None or not self._has_reverted(plan):
+            return None
+        return self._surveyor.other_steps(plan, given)
 
     def begun(self, ledger_id: str) -> RollbackReport | None:
         """How a rollback stands that is under way, or that failed after the revert; or None."""

@@ -34,7 +34,7 @@ def unfinished_rollback(store: StateStore, entry: Any) -> Any | None:
         One that has not ended; or else the newest, when it has failed and nobody has had the entry
         again since.
     """
-    plans = rollbacks_of(store, entry.run_id, (entry.ledger_id,))
+    plans = rollbacks_of(store, (entry.ledger_id,))
     under_way = [plan for plan in plans if plan.outcome is None]
     if under_way or not plans:
         return under_way[0] if under_way else None
@@ -42,11 +42,14 @@ def unfinished_rollback(store: StateStore, entry: Any) -> Any | None:
     return newest if newest.outcome == "failed" and _is_still_so(store, entry, newest) else None
 
 
-def rollbacks_of(store: StateStore, run_id: str, entries: Collection[str]) -> list[Any]:
-    """The rollbacks of a run that somebody has asked for and that have to do with some entries."""
+def rollbacks_of(store: StateStore, entries: Collection[str]) -> list[Any]:
+    """The rollbacks that somebody has asked for and that have to do with some entries.
+
+    Of whichever run: a cascade takes back what later runs have landed on the same lines.
+    """
     return [
         plan
-        for plan in plans_of(store, run_id=run_id)
+        for plan in plans_of(store)
         if plan.ledger_id is not None and not {*plan.entries}.isdisjoint(entries)
     ]
 

@@ -164,7 +164,7 @@ class Surveyor:
         by_commit = {one.commit: one.ledger_id for one in found.blockers if one.ledger_id}
         by_commit[entry.commit_sha] = ledger_id
         rows = [self._store.get("patch_ledger", by_commit[commit]) for commit in found.commits]
-        earlier = rollbacks_of(self._store, entry.run_id, [row.ledger_id for row in rows])
+        earlier = rollbacks_of(self._store, [row.ledger_id for row in rows])
         given = given or _given_before(earlier, ledger_id)
         plan = given or CompensationPlan(actions=USUAL)
         steps = compose([self._taken(row, given) for row in rows], plan.order, revert=True)
@@ -187,7 +187,7 @@ class Surveyor:
         rows = [self._store.get("patch_ledger", key) for key in failed.entries]
         steps = compose([self._taken(row, given) for row in rows], given.order, revert=False)
         wanted = (step for step in steps if step.action is not CompensationAction.GIT_REVERT)
-        earlier = rollbacks_of(self._store, failed.run_id, failed.entries)
+        earlier = rollbacks_of(self._store, failed.entries)
         return without_done(wanted, self._tried(earlier))
 
     def _tried(self, plans: Iterable[Any]) -> list[Any]:

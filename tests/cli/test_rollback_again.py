@@ -62,6 +62,11 @@ def test_what_is_left_of_a_rollback_is_said_beforehand(shell: Shell, log: Path) 
     assert "has not succeeded in all on main" in told.out
     assert "failed   command of core/good: exit code 1" in told.out
     assert f"Go on with: patchline rollback {ledger_id}" in plain(told.out)
+    other = shell.folder / "other.yaml"
+    other.write_text("actions: [{action: notify, message: done by hand}]\n")
+    told = shell.run("rollback", ledger_id, "--plan", str(other), "--dry-run")
+    assert "in the place of what is left: notify" in told.out, told.err
+    assert f"patchline rollback {ledger_id} --plan FILE" in plain(told.out)
     assert log.read_text().split() == ["first", "second"], "nothing is done"
 
 
@@ -101,6 +106,39 @@ def test_an_interrupted_rollback_leaves_no_quarantine(shell: Shell) -> None:
     assert shell.run("resume", document["run_id"]).code == 0
     states = [row["state"] for row in shell.run("list", "patches", "--json").json]
     assert sorted(states) == ["committed", "dropped", "rolled_back"]
+
+
+def test_a_command_that_a_cascade_of_another_run_has_done_is_not_repeated(
+    shell: Shell, log: Path
+) -> None:
+    stop = shell.folder / "stop"
+    gates = {"ok": {"command": ["sh", "-c", f"test ! -e {stop}"]}}
+    one = {"id": "one", "script": "echo 1 > g.txt"}
+    (first,) = entries(run_plan(shell, [one], gates=gates)).values()
+    later = compensated(shell, f"echo done >> {log}") | {"id": "two", "script": "echo 2 > g.txt"}
+    later["compensation"].append({"action": "git_revert"})
+    (second,) = entries(run_plan(shell, [later], gates=gates)).values()
+    stop.touch()
+    assert shell.run("rollback", first, "--cascade", "--reason", "x").code == 1
+    assert log.read_text().split() == ["done"]
+    stop.unlink()
+    taken = shell.run("rollback", second, "--reason", "y")
+    assert taken.code == 0, taken.err
+    assert (shell.repo / "g.txt").read_text() == "1\n"
+    assert log.read_text().split() == ["done"]
+
+
+def test_what_is_under_way_in_another_run_is_gone_on_with_there(shell: Shell, log: Path) -> None:
+    (first,) = entries(run_plan(shell, [{"id": "one", "script": "echo 1 > g.txt"}])).values()
+    later = compensated(shell, f"echo done >> {log}") | {"id": "two", "script": "echo 2 > g.txt"}
+    (second,) = entries(run_plan(shell, [later])).values()
+    cascade = ("rollback", first, "--cascade", "--reason", "x")
+    killed(shell, "compensation-planned", *cascade)
+    refused = shell.run("rollback", second, "--reason", "y")
+    assert refused.code != 0
+    assert f"patchline rollback {first}" in plain(refused.err)
+    assert shell.run("rollback", first).code == 0
+    assert log.read_text().split() == ["done"]
 
 
 # -- names ---------------------------------------------------------------------------------------
