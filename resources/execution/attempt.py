@@ -68,7 +68,7 @@ class Attempt:
         workstream = self._store.get("workstream", task.workstream_id)
         base = self._branches.tip(workstream)
         if spec.tool.kind is ToolKind.PATCH:
-            sandbox.throw_objects_away()  # no process runs: its files are as good as any others
+            sandbox.throw_objects_away()  # its files are for the gates only, and reset by them
             captured, result = self._read_patch(claim, spec, base, task.workstream_id)
         else:
             sandbox.reset(base, base)

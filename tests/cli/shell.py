@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -122,6 +123,19 @@ class Shell:
         self.git("commit", "-q", "-m", "First")
         return self.git("rev-parse", "main")
 
+    def keep(self) -> None:
+        """Keep a copy of all of it, for `restore`."""
+        shutil.copytree(self.folder, self._copy, symlinks=True)
+
+    def restore(self) -> None:
+        """The folder as it was when it was kept: at its own place, which the state knows."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._copy, self.folder, symlinks=True)
+
+    @property
+    def _copy(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.copy")
+
     def plan(self, **changes: Any) -> str:
         """Write `plan.yaml`: workstream a with tasks one and two, b with one; its path."""
         document = {**example_plan(self.folder), **changes}
@@ -133,6 +147,11 @@ class Shell:
         """The state as it is. Close it."""
         new_database(self.home.root / "pipeline.db")
         return StateStore.open(self.home.database_url, events=self.home.events)
+
+
+def script(text: str) -> dict[str, Any]:
+    """A tool or gate that is a shell script."""
+    return {"command": ["sh", "-c", text]}
 
 
 def example_plan(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import os
 import pty
 import re
-import shutil
 import subprocess
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from pipeline_defs.cli.patch_settling import newest_half_replaced
 from state.crash_points import arm
-from tests.cli.shell import DEADLINE_SEC, PATCHLINE, Shell, patchline
+from tests.cli.shell import DEADLINE_SEC, PATCHLINE, Shell, patchline, script
 from tests.forks import fork
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,10 +23,6 @@ diff --git a/a.txt b/a.txt
 -one
 +good
 """
-
-
-def script(text: str) -> dict[str, Any]:
-    return {"command": ["sh", "-c", text]}
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +45,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     )
     assert shell.run("run", plan).code == 1
     (shell.folder / "mended.patch").write_text(MENDED)
-    shutil.copytree(shell.folder, shell.folder.with_name("copy"), symlinks=True)
+    shell.keep()
     return shell
 
 
 @pytest.fixture
 def shell(template: Shell) -> Shell:
     """The folder as the run has left it: at its own place, which the state knows."""
-    shutil.rmtree(template.folder)
-    shutil.copytree(template.folder.with_name("copy"), template.folder, symlinks=True)
+    template.restore()
     return template
 
 

@@ -1,6 +1,5 @@
 """`patch show`, `patch drop`, `patch replace`, and the quarantine in `list patches`."""
 
-import shutil
 import subprocess
 from functools import partial
 from typing import Any
@@ -8,17 +7,13 @@ from typing import Any
 import pytest
 
 from state.crash_points import arm
-from tests.cli.shell import DEADLINE_SEC, Shell, patchline
+from tests.cli.shell import DEADLINE_SEC, Shell, patchline, script
 from tests.forks import fork
 
 BAD = r"printf 'bad \033[31m\342\200\256\n' > a.txt"
 GOOD = "grep -q good a.txt || { echo 'a.txt is not good'; exit 1; }"
 
 PUSH = 'test ! -e "$0/push" || { . "$0/push"; rm "$0/push"; }'
-
-
-def script(text: str) -> dict[str, Any]:
-    return {"command": ["sh", "-c", text]}
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +36,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         ],
     )
     assert shell.run("run", plan).code == 1
-    shutil.copytree(shell.folder, shell.folder.with_name("copy"), symlinks=True)
+    shell.keep()
     return shell
 
 
 @pytest.fixture
 def shell(template: Shell) -> Shell:
     """The folder as the run has left it: at its own place, which the state knows."""
-    shutil.rmtree(template.folder)
-    shutil.copytree(template.folder.with_name("copy"), template.folder, symlinks=True)
+    template.restore()
     return template
 
 

@@ -8,17 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.shell import PATCHLINE, Shell
+from tests.cli.shell import PATCHLINE, Shell, script
 
 KEYS = [
     *("plan_id", "ledger_id", "state", "outcome", "target", "head"),
     *("rolled_back", "revert", "actions", "blockers"),
 ]
-
-
-def script(text: str) -> dict[str, Any]:
-    """A tool that is a shell script."""
-    return {"command": ["sh", "-c", text]}
 
 
 def run_plan(shell: Shell, tasks: list[dict[str, Any]], code: int = 0, **more: Any) -> Any:

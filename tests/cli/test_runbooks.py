@@ -2,14 +2,12 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.shell import PATCHLINE, Shell
+from tests.cli.shell import PATCHLINE, Shell, script
 
 PAGE = Path(__file__).parents[2] / "docs" / "RUNBOOKS.md"
 SHOP = "def total(price):\n    return price\n"
@@ -56,10 +54,6 @@ class Desk:
         return done.stdout
 
 
-def script(text: str) -> dict[str, Any]:
-    return {"command": ["sh", "-c", text]}
-
-
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A run that landed a bad change, and one patch of which a gate refused."""
@@ -83,15 +77,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         ],
     )
     assert shell.run("run", plan).code == 1
-    shutil.copytree(shell.folder, shell.folder.with_name("copy"), symlinks=True)
+    shell.keep()
     return shell
 
 
 @pytest.fixture
 def shell(template: Shell) -> Shell:
     """The folder as the run has left it: at its own place, which the state knows."""
-    shutil.rmtree(template.folder)
-    shutil.copytree(template.folder.with_name("copy"), template.folder, symlinks=True)
+    template.restore()
     return template
 
 
